@@ -1,0 +1,70 @@
+# SNAS. `make help` lists the targets.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+TORCH_INDEX ?=
+PIP_FLAGS := --disable-pip-version-check --quiet -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+BIN := .venv/bin
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+STATE ?= .snas
+DATA_DIR ?= $(or $(SNAS_DATA_DIR),data)
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo serve test test-slow test-browser check docker-check bench-fashion bench-cnn bench-set bench-demo clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  variables: TORCH_INDEX=<index of torch builds>  PYTHON=<python 3.11>  STATE=.snas  DATA_DIR=<data sets>  WORKERS=2"
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "SNAS needs Python 3.11 or newer; found " + sys.version.split()[0] + ". Name one: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (a few minutes the first time) ..."
+	$(BIN)/pip install $(PIP_FLAGS) -e .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	@echo "installing the development tools ..."
+	$(BIN)/pip install $(PIP_FLAGS) -e '.[dev]'
+	@touch $@
+
+install: .venv/installed ## create .venv and install SNAS into it
+
+demo: .venv/installed ## a real job, end to end, on handwritten digits (under 3 minutes after the install)
+	$(BIN)/snas run examples/digits_mlp.json --state $(STATE) --workers $(WORKERS)
+
+serve: .venv/installed ## a server with workers on http://127.0.0.1:8000
+	$(BIN)/snas serve --state $(STATE) --workers $(WORKERS) $(if $(wildcard $(DATA_DIR)),--data-dir $(DATA_DIR))
+
+test: .venv/installed-dev ## the test suite, on two cores
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -q
+
+test-slow: .venv/installed-dev ## the minutes-long tests: chaos with killed workers
+	$(ONE_THREAD) $(BIN)/python -m pytest -m slow -q
+
+test-browser: .venv/installed-dev ## the pages in headless Chromium (Debian: apt-get install chromium)
+	$(ONE_THREAD) $(BIN)/python -m pytest -m browser -q
+
+check: .venv/installed-dev ## ruff, mypy, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docker-check: ## build the image without an engine and run both services' commands in it
+	docker/check.sh
+
+bench-fashion: .venv/installed-dev ## Fashion-MNIST MLP at 26,620 weights: search, confirmation (about 20 minutes)
+	$(BIN)/snas run examples/fashion_mnist_mlp.json --state $(STATE) --data-dir $(DATA_DIR) --workers $(WORKERS)
+
+bench-cnn: .venv/installed-dev ## what the density search gains on a CNN at 5 % and 2 %, three searches each (about 30 minutes)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.density_search examples/fashion_mnist_cnn.json --state $(STATE) --data-dir $(DATA_DIR) --workers $(WORKERS)
+
+bench-set: .venv/installed-dev ## SET against static connections on 2,000 Fashion-MNIST images (about 15 minutes)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.set_against_static --data-dir $(DATA_DIR) --workers $(WORKERS)
+
+bench-demo: .venv/installed-dev ## the demo's verdict over ten job seeds
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.typical_demo examples/digits_mlp.json --state $(STATE) --workers $(WORKERS)
+
+clean: ## remove .venv and caches (the state directory stays)
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The service: jobs over HTTP, workers that train, pages to watch them."""

@@ -1,0 +1,83 @@
+"""The JSON that the API answers with."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+State = Literal["queued", "running", "confirming", "completed", "failed", "cancelled"]
+Stage = Literal["search", "shortlist", "final"]
+
+
+class Runs(BaseModel):
+    """How many runs of a stage were asked for, and what became of them; `done` counts the complete ones."""
+
+    asked: int
+    done: int
+    running: int
+    pruned: int
+    failed: int
+
+
+class BestTrial(BaseModel):
+    """The best complete trial so far, on the validation split."""
+
+    trial: int | None
+    loss: float
+    accuracy: float
+    weights: int
+
+
+class Progress(BaseModel):
+    stage: Stage
+    trials: Runs
+    shortlist: Runs
+    final: Runs
+    best: BestTrial | None
+    seconds_left: Annotated[float | None, Field(description="an estimate; null until runs have finished")]
+
+
+class Links(BaseModel):
+    self: str
+    trials: str
+    pareto: str
+    report: str
+    events: str
+    page: str
+    dashboard: str | None
+
+
+class JobAnswer(BaseModel):
+    id: str
+    name: str
+    state: State
+    priority: int
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+    error: str | None
+    spec: Annotated[dict[str, Any], Field(description="the job, every default written out")]
+    progress: Progress
+    links: Links
+
+
+class JobPage(BaseModel):
+    items: list[JobAnswer]
+    next_cursor: Annotated[str | None, Field(description="give it as `cursor` to read on; null on the last page")]
+
+
+class Rows(BaseModel):
+    items: list[dict[str, Any]]
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Version(BaseModel):
+    version: str
+
+
+def moment(seconds: float) -> datetime:
+    """seconds: UTC, since the epoch"""
+    return datetime.fromtimestamp(seconds, UTC)

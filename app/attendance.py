@@ -1,0 +1,139 @@
+"""One run from claim to end, as its supervisor sees it: ask, begin, follow the trainer, and say how it ended."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from optuna.storages import BaseStorage
+from sqlalchemy import Engine
+
+from app import endings, fences, jobs, runs
+from app.claims import Claim
+from app.database import clock, now
+from app.settings import Settings
+from app.trainer import Done, Epoch, Failed, Trainer
+from search import early_stopping, study
+from search.problem import problem_from
+from search.spec import parse
+
+FLUSH_SECONDS = 1.0  # epochs are stored, and a cancellation is seen, so often
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended. released: given back unfinished; crashed: the trainer died."""
+
+    state: Literal["complete", "pruned", "failed", "cancelled", "released", "crashed"]
+    outcome: dict[str, Any] | None = None
+    error: str | None = None
+
+
+class NoPoint(Exception):
+    """The search has no point for the slot: its trial has failed, and the worker goes on."""
+
+
+class Attendance:
+    """Every method that writes raises fences.Fenced once the run is another's."""
+
+    def __init__(self, settings: Settings, db: Engine, storage: BaseStorage, trainer: Trainer, claim: Claim) -> None:
+        self._settings, self._db, self._storage = settings, db, storage
+        self._trainer, self._claim = trainer, claim
+        self._job = jobs.get(db, claim.job_id)
+        self._spec = parse(self._job.spec)
+        self._unstored: list[dict[str, Any]] = []
+        self._renewed = self._looked = time.monotonic()
+
+    def begin(self) -> None:
+        """Decides what is trained and has the training begin. Raises: NoPoint; app.trainer.Died."""
+        jobs.open_study(self._db, self._storage, self._job)
+        with fences.fence(self._db, self._claim, "asking") as connection:
+            # Inside: nobody else can ask for this slot meanwhile, so that it never has two trials of Optuna.
+            number, assignment = self._ask()
+            at, lease = clock(connection), self._settings.lease_seconds
+            fences.begin(connection, self._claim, number, assignment, at, lease)
+        self._trainer.train(self._job.spec, assignment, self._job.problem["data_hash"])
+
+    def follow(self, stopping: Callable[[], bool]) -> Ending:
+        """Attends to the training until it ends, is cancelled, or `stopping`. Raises: app.trainer.Died."""
+        ending = None
+        while ending is None:
+            ending = self._step(stopping)
+        self._store()
+        return ending
+
+    def conclude(self, ending: Ending) -> None:
+        """Stores the ending, and closes the run where it is over."""
+        at = now(self._db)
+        match ending.state:
+            case "released":
+                fences.release(self._db, self._claim, at)
+            case "crashed":
+                fences.crash(self._db, self._claim, str(ending.error), at, self._settings.max_attempts)
+            case state:
+                lease = self._settings.lease_seconds
+                run = fences.finish(self._db, self._claim, state, ending.outcome, ending.error, at, lease)
+                endings.close(self._db, self._storage, run)
+
+    def _ask(self) -> tuple[int | None, dict[str, Any]]:
+        if self._claim.assignment is not None:
+            return self._claim.number, self._claim.assignment
+        problem = problem_from(self._job.problem)
+        try:
+            number, point = study.ask(self._storage, self._job.study_name, self._spec, problem, self._claim.ordinal)
+        except (ArithmeticError, LookupError, ValueError) as error:
+            raise NoPoint(f"no point could be made for it: {error}") from error
+        return number, point.to_json()
+
+    def _step(self, stopping: Callable[[], bool]) -> Ending | None:
+        if stopping():
+            return Ending("released")
+        if time.monotonic() - self._looked >= self._patience() and self._look():
+            return Ending("cancelled")
+        match self._trainer.receive(self._patience()):
+            case Epoch(report):
+                return self._judge(report)
+            case Done(outcome):
+                return Ending("complete", outcome)
+            case Failed(reason, traceback):
+                log.warning("run %s failed: %s", self._claim.run_id, traceback)
+                return Ending("failed", error=reason)
+            case None:
+                return None
+
+    def _patience(self) -> float:
+        return min(FLUSH_SECONDS, self._settings.lease_seconds / 3)
+
+    def _look(self) -> bool:
+        """Stores what there is, renews the lease in time; True where the job is being cancelled."""
+        self._looked = time.monotonic()
+        if not self._store() and time.monotonic() - self._renewed >= self._settings.lease_seconds / 3:
+            fences.renew(self._db, self._claim, now(self._db), self._settings.lease_seconds)
+            self._renewed = time.monotonic()
+        return jobs.cancelling(self._db, self._job.id)
+
+    def _store(self) -> bool:
+        if not self._unstored:
+            return False
+        fences.record(self._db, self._claim, self._unstored, now(self._db), self._settings.lease_seconds)
+        self._unstored = []
+        self._renewed = time.monotonic()
+        return True
+
+    def _judge(self, report: dict[str, Any]) -> Ending | None:
+        self._unstored.append(report)
+        if self._goes_on(report):
+            self._trainer.go_on()
+            return None
+        return Ending("pruned")
+
+    def _goes_on(self, report: dict[str, Any]) -> bool:
+        epoch = report["epoch"]
+        if self._claim.stage != "search" or epoch != early_stopping.rung(self._spec):
+            return True
+        self._store()  # before the others are read: of two trials at this epoch, one sees the other
+        peers = runs.peers(self._db, self._job.id, self._claim.run_id, epoch)
+        return early_stopping.goes_on(self._spec, epoch, report["loss"], sum(report["nnz"]), peers)

@@ -1,0 +1,90 @@
+"""`snas serve` and `snas worker`: the processes that do the work."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app import local, parent
+from app.cli.failures import BAD_INPUT, FAILED, say
+from app.cli.options import STATE_DIR, DataDir, StateDir
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+WithParent = Annotated[bool, typer.Option(parent.WITH_PARENT, hidden=True)]
+
+ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+"""A trial trains on one core: many side by side use a machine best, and sums are taken in one order."""
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes any free one.")] = 8000,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Worker processes to run beside the server.", show_default="one per core")
+    ] = None,
+    state_dir: StateDir = STATE_DIR,
+    data_dir: DataDir = None,
+    with_parent: WithParent = False,
+) -> None:
+    """Run a server and its workers until Ctrl-C.
+
+    REST under /api/v1, pages under /ui, the Optuna dashboard under /dashboard.
+    """
+    settings = _settings(state_dir, data_dir)
+    _prepare("server", state_dir, with_parent)
+    from app import serve as server
+
+    try:
+        server.serve(settings, host, port, local.cores() if workers is None else workers)
+    except server.CannotListen as error:
+        say(str(error))
+        raise typer.Exit(BAD_INPUT) from None
+    except server.NoWorker as error:
+        say(str(error))
+        raise typer.Exit(FAILED) from None
+
+
+def worker(state_dir: StateDir = STATE_DIR, data_dir: DataDir = None, with_parent: WithParent = False) -> None:
+    """Run one more worker.
+
+    It shares the jobs of the server on --state, or on the database of SNAS_DATABASE_URL.
+    """
+    settings = _settings(state_dir, data_dir)
+    _prepare("worker", state_dir, with_parent)
+    from app import worker as process
+
+    process.main(settings)
+
+
+def _settings(state_dir: Path, data_dir: Path | None) -> "Settings":
+    from pydantic import ValidationError
+
+    from app.settings import Settings
+
+    given: dict[str, Any] = {"state_dir": state_dir.absolute()}
+    if data_dir is not None:
+        given["data_dir"] = data_dir.absolute()
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        faults = [f"SNAS_{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()]
+        raise typer.BadParameter("; ".join(faults)) from None
+
+
+def _prepare(role: str, state_dir: Path, with_parent: bool) -> None:
+    # Read by torch, BLAS and Numba when they are imported, so before anything imports them.
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    os.environ["NUMBA_CACHE_DIR"] = str(state_dir.absolute() / "numba")
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format=f"%(asctime)s {role} %(process)d %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    if with_parent:
+        parent.follow()

@@ -1,0 +1,201 @@
+"""What the holder of a claim may write, and how a claim is lost.
+
+Every write of a worker names its run, attempt and worker, and the state it believes in. A worker that was thought dead
+and wakes up (a zombie) matches no row any more: it is fenced, and its trial, by then another's, is left alone.
+"""
+
+import math
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
+
+from app import events, tables
+from app.claims import Claim
+from app.runs import COLUMNS, LEASED, RunRow
+
+_jobs, _runs, _curves = tables.jobs.c, tables.runs.c, tables.curves.c
+
+
+class Fenced(Exception):
+    """The run is no longer this worker's: its lease had ended and another took over, or it was closed."""
+
+
+@contextmanager
+def fence(db: Engine, claim: Claim, *states: str) -> Iterator[Connection]:
+    """A transaction in which the run is surely this worker's, and stays so to its end. Raises: Fenced."""
+    with db.begin() as connection:
+        held = connection.execute(select(_runs.id).where(_held(claim, states)).with_for_update()).first()
+        if held is None:
+            raise Fenced(f"run {claim.run_id}, attempt {claim.attempt}")
+        yield connection
+
+
+def begin(
+    connection: Connection,
+    claim: Claim,
+    number: int | None,
+    assignment: Mapping[str, Any],
+    at: float,
+    lease_seconds: float,
+) -> None:
+    """Inside a fence: what will be trained is known, training begins. Renews the lease: asking may have taken long."""
+    values = {"state": "running", "number": number, "assignment": dict(assignment), "started": at}
+    connection.execute(
+        update(tables.runs).where(_runs.id == claim.run_id).values(**values, lease_until=at + lease_seconds)
+    )
+    told = _who(claim) | {"trial": number, "label": assignment["label"]}
+    events.add(connection, claim.job_id, "run.started", told)
+
+
+def renew(db: Engine, claim: Claim, at: float, lease_seconds: float) -> None:
+    """Raises: Fenced."""
+    with fence(db, claim, "asking", "running") as connection:
+        _extend(connection, claim, at + lease_seconds)
+
+
+def record(db: Engine, claim: Claim, reports: Sequence[Mapping[str, Any]], at: float, lease_seconds: float) -> None:
+    """Stores epochs and tells them; renews the lease too. Raises: Fenced."""
+    rows = [{key: _finite(value) for key, value in report.items()} for report in reports]
+    with fence(db, claim, "running") as connection:
+        _extend(connection, claim, at + lease_seconds)
+        connection.execute(
+            insert(tables.curves),
+            [
+                {
+                    "run_id": claim.run_id,
+                    "epoch": row["epoch"],
+                    "loss": row["loss"],
+                    "weights": sum(row["nnz"]),
+                    "data": row,
+                }
+                for row in rows
+            ],
+        )
+        for row in rows:
+            events.add(connection, claim.job_id, "run.epoch", _who(claim) | row)
+
+
+def finish(
+    db: Engine,
+    claim: Claim,
+    ending: str,
+    outcome: Mapping[str, Any] | None,
+    error: str | None,
+    at: float,
+    lease_seconds: float,
+) -> RunRow:
+    """Stores how the run ended; only then may Optuna be told. Raises: Fenced."""
+    with fence(db, claim, "asking", "running") as connection:
+        connection.execute(
+            update(tables.runs)
+            .where(_runs.id == claim.run_id)
+            .values(
+                state="finishing",
+                ending=ending,
+                outcome=None if outcome is None else dict(outcome),
+                error=error,
+                finished=at,
+                lease_until=at + lease_seconds,
+            )
+        )
+        return _read(connection, claim.run_id)
+
+
+def release(db: Engine, claim: Claim, at: float) -> None:
+    """Gives a run back unfinished, as the same attempt: stopping a worker is nobody's failure. Raises: Fenced."""
+    with fence(db, claim, "asking", "running") as connection:
+        if _cancelled(connection, claim.job_id):
+            _close_soon(connection, claim.run_id, "cancelled", None, at)
+            return
+        connection.execute(delete(tables.curves).where(_curves.run_id == claim.run_id))
+        connection.execute(
+            update(tables.runs)
+            .where(_runs.id == claim.run_id)
+            .values(state="waiting", worker_id=None, host=None, lease_until=None)
+        )
+
+
+def crash(db: Engine, claim: Claim, error: str, at: float, max_attempts: int) -> None:
+    """The trainer died: the slot's next attempt waits, or the run is to be closed. Raises: Fenced."""
+    with fence(db, claim, "asking", "running") as connection:
+        _lose(connection, _read(connection, claim.run_id), error, at, max_attempts)
+
+
+def expire(db: Engine, run_id: str, at: float, max_attempts: int) -> RunRow | None:
+    """A lease has ended: the slot's next attempt waits, or the run ends; one that had ended is taken over.
+
+    Returns the run where it is now to be closed; None where it is not, or another is at it.
+    """
+    with db.begin() as connection:
+        expired = select(_runs.id).where(_runs.id == run_id, _runs.state.in_(LEASED), _runs.lease_until <= at)
+        if connection.execute(expired.with_for_update(skip_locked=True)).first() is None:
+            return None
+        run = _read(connection, run_id)
+        if run.state != "finishing":
+            _lose(connection, run, f"its worker {run.worker_id} fell silent", at, max_attempts)
+        run = _read(connection, run_id)
+    return run if run.state == "finishing" else None
+
+
+def expired(at: float) -> Any:
+    """The query of the runs whose lease has ended."""
+    return select(_runs.id).where(_runs.state.in_(LEASED), _runs.lease_until <= at).order_by(_runs.lease_until)
+
+
+def _lose(connection: Connection, run: RunRow, error: str, at: float, max_attempts: int) -> None:
+    if _cancelled(connection, run.job_id):
+        _close_soon(connection, run.id, "cancelled", error, at)
+        return
+    if run.attempt >= max_attempts:
+        _close_soon(connection, run.id, "failed", f"{error} (attempt {run.attempt} of {max_attempts})", at)
+        return
+    connection.execute(
+        update(tables.runs).where(_runs.id == run.id).values(state="lost", error=error, finished=at, lease_until=None)
+    )
+    # The same slot, the same trial of Optuna, the same point: nothing is told or enqueued in between.
+    again = {"job_id": run.job_id, "stage": run.stage, "ordinal": run.ordinal, "attempt": run.attempt + 1}
+    point = {"number": run.number, "assignment": run.assignment}
+    connection.execute(insert(tables.runs).values(id=uuid.uuid4().hex, state="waiting", **again, **point))
+    lost = {"run": run.id, "stage": run.stage, "ordinal": run.ordinal, "attempt": run.attempt, "trial": run.number}
+    events.add(connection, run.job_id, "run.finished", {**lost, "state": "lost", "error": error})
+
+
+def _close_soon(connection: Connection, run_id: str, ending: str, error: str | None, at: float) -> None:
+    # A lease that has ended already: whoever sweeps next closes the run.
+    values = {"state": "finishing", "ending": ending, "error": error, "finished": at, "lease_until": at}
+    connection.execute(update(tables.runs).where(_runs.id == run_id).values(**values))
+
+
+def _cancelled(connection: Connection, job_id: str) -> bool:
+    # Locked, as `jobs.cancel` locks it: else a run could begin to wait just after the waiting ones were cancelled.
+    flag = select(_jobs.cancel_requested).where(_jobs.id == job_id).with_for_update(key_share=True)
+    return bool(connection.execute(flag).scalar_one())
+
+
+def _extend(connection: Connection, claim: Claim, until: float) -> None:
+    connection.execute(update(tables.runs).where(_runs.id == claim.run_id).values(lease_until=until))
+
+
+def _read(connection: Connection, run_id: str) -> RunRow:
+    return RunRow(**connection.execute(select(*COLUMNS).where(_runs.id == run_id)).mappings().one())
+
+
+def _held(claim: Claim, states: Sequence[str]) -> Any:
+    return and_(
+        _runs.id == claim.run_id,
+        _runs.attempt == claim.attempt,
+        _runs.worker_id == claim.worker_id,
+        _runs.state.in_(states),
+    )
+
+
+def _who(claim: Claim) -> dict[str, Any]:
+    return {"run": claim.run_id, "stage": claim.stage, "ordinal": claim.ordinal, "attempt": claim.attempt}
+
+
+def _finite(value: Any) -> Any:
+    # JSON has no NaN, and PostgreSQL refuses it.
+    return None if isinstance(value, float) and not math.isfinite(value) else value

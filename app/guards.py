@@ -1,0 +1,99 @@
+"""What keeps a web page elsewhere from driving a server without login: Host, Origin, JSON-only and small bodies."""
+
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from fastapi.responses import Response
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import problems
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+LARGEST_BODY = 1024 * 1024  # bytes; a job is a few hundred
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Guards:
+    """ASGI middleware. Refuses a request before any route sees it.
+
+    hosts         names that may stand in `Host`, ports apart; a rebound DNS name is not among them
+    largest_body  bytes
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str] = LOOPBACK, largest_body: int = LARGEST_BODY) -> None:
+        self.app = app
+        self.hosts = frozenset(hosts)
+        self.largest_body = largest_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        refusal = (
+            _host_refusal(headers, self.hosts)
+            or _origin_refusal(scope["method"], headers)
+            or _body_refusal(headers, self.largest_body)
+        )
+        if refusal is not None:
+            await refusal(scope, receive, send)
+        else:
+            await self.app(scope, _limited(receive, self.largest_body), send)
+
+
+def _host_refusal(headers: Headers, hosts: frozenset[str]) -> Response | None:
+    host = headers.get("host", "")
+    if _name(host) in hosts:
+        return None
+    return problems.respond(400, f"Host {host!r} is not served here; allowed: {', '.join(sorted(hosts))}.")
+
+
+def _name(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
+def _origin_refusal(method: str, headers: Headers) -> Response | None:
+    origin, host = headers.get("origin"), headers.get("host")
+    if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
+        return problems.respond(403, f"Requests from the origin {origin!r} are not accepted.")
+    # Sent by every browser since 2023: it also covers requests whose Origin was stripped. A link may lead here.
+    if method not in SAFE and headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        return problems.respond(403, "Requests made by another site are not accepted.")
+    return None
+
+
+def _body_refusal(headers: Headers, largest_body: int) -> Response | None:
+    length = headers.get("content-length", "0")
+    if not length.isdecimal():
+        return problems.respond(400, f"Content-Length {length!r} is not a number.")
+    if int(length) > largest_body:
+        return problems.respond(413, _too_large(largest_body))
+    has_body = int(length) > 0 or "transfer-encoding" in headers
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if has_body and kind != "application/json":
+        return problems.respond(415, f"Content-Type {kind!r} is not accepted; send application/json.")
+    return None
+
+
+def _limited(receive: Receive, largest_body: int) -> Receive:
+    # A chunked body announces no length.
+    received = 0
+
+    async def counted() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > largest_body:
+            raise HTTPException(413, _too_large(largest_body))
+        return message
+
+    return counted
+
+
+def _too_large(largest_body: int) -> str:
+    return f"The body is larger than {largest_body:,} bytes."

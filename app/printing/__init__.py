@@ -1,0 +1,5 @@
+"""Jobs and reports as tables for a terminal."""
+
+from app.printing.jobs import job_lines as job_lines
+from app.printing.jobs import jobs_table as jobs_table
+from app.printing.report import result as result

@@ -1,0 +1,99 @@
+"""Runs as they are read: one row per slot of a stage, its epochs, and what the search makes of them.
+
+A run is one leased attempt at a slot. Its life: waiting -> asking (leased; Optuna is asked) -> running -> finishing
+(its end is stored, Optuna is told) -> complete, pruned, failed or cancelled. `lost` is an attempt whose worker died: in
+the same transaction the next attempt was made to wait, so exactly one row of a slot is not lost.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import Engine, select
+
+from app import tables
+from app.database import reading
+from search.points import Assignment, Finished, Outcome
+
+LEASED = ("asking", "running", "finishing")
+OPEN = ("waiting", *LEASED)
+ENDED = ("complete", "pruned", "failed")  # the states that count; cancelled and lost are neither open nor counted
+_runs, _curves = tables.runs.c, tables.curves.c
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One attempt at a slot. `number` is Optuna's, of the search; `assignment` and `outcome` are search's JSON."""
+
+    id: str
+    job_id: str
+    stage: str
+    ordinal: int
+    attempt: int
+    state: str
+    ending: str | None
+    number: int | None
+    assignment: dict[str, Any] | None
+    outcome: dict[str, Any] | None
+    worker_id: str | None
+    host: str | None
+    lease_until: float | None
+    started: float | None
+    finished: float | None
+    error: str | None
+
+
+COLUMNS = tuple(_runs[field.name] for field in fields(RunRow))
+
+
+def of_job(db: Engine, job_id: str, stage: str | None = None) -> list[RunRow]:
+    """The latest attempt of each slot, by stage and ordinal."""
+    query = select(*COLUMNS).where(_runs.job_id == job_id, _runs.state != "lost").order_by(_runs.stage, _runs.ordinal)
+    if stage is not None:
+        query = query.where(_runs.stage == stage)
+    with reading(db) as connection:
+        return [RunRow(**row) for row in connection.execute(query).mappings()]
+
+
+def curves(db: Engine, job_id: str) -> dict[str, list[dict[str, Any]]]:
+    """Per run that reported: its epochs in order."""
+    query = (
+        select(_curves.run_id, _curves.data)
+        .join(tables.runs, _runs.id == _curves.run_id)
+        .where(_runs.job_id == job_id, _runs.state != "lost")
+        .order_by(_curves.run_id, _curves.epoch)
+    )
+    found: dict[str, list[dict[str, Any]]] = {}
+    with reading(db) as connection:
+        for run_id, data in connection.execute(query):
+            found.setdefault(run_id, []).append(data)
+    return found
+
+
+def peers(db: Engine, job_id: str, run_id: str, epoch: int) -> list[tuple[int, float]]:
+    """(active weights, held-out loss) after `epoch` of every other trial of the search that got so far."""
+    query = (
+        select(_curves.weights, _curves.loss)
+        .join(tables.runs, _runs.id == _curves.run_id)
+        .where(_runs.job_id == job_id, _runs.stage == "search", _runs.state != "lost", _runs.id != run_id)
+        .where(_curves.epoch == epoch, _curves.loss.is_not(None))
+        .order_by(_runs.ordinal)
+    )
+    with reading(db) as connection:
+        return [(weights, loss) for weights, loss in connection.execute(query)]
+
+
+def finished(rows: Sequence[RunRow], epochs: dict[str, list[dict[str, Any]]], stage: str) -> list[Finished]:
+    """What `search` reads of a stage: its ended runs in the order of their slots."""
+    return [
+        Finished(
+            assignment=Assignment.from_json(row.assignment),
+            state=row.state,  # type: ignore[arg-type]
+            outcome=None if row.outcome is None else Outcome.from_json(row.outcome),
+            number=row.number,
+            curves=tuple(epochs.get(row.id, ())),
+            error=row.error,
+        )
+        for row in rows
+        if row.stage == stage and row.state in ENDED and row.assignment is not None
+    ]

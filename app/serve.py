@@ -1,0 +1,135 @@
+"""One server on a state directory: REST, pages, reaper and its own workers, from start to a clean end."""
+
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+
+from app import state
+from app.crew import Crew
+from app.settings import Settings
+
+LAST_REQUESTS = 2  # seconds that open requests and event streams are given at the end
+BEYOND_GRACE = 3.0  # seconds a worker may take beyond its trainer's own grace
+
+log = logging.getLogger(__name__)
+
+
+class CannotListen(Exception):
+    """The server must not, or cannot, listen at this address."""
+
+
+class NoWorker(Exception):
+    """Every worker process fails as soon as it starts."""
+
+
+def serve(settings: Settings, host: str, port: int, workers: int) -> None:
+    """Serves until SIGTERM or SIGINT; no process of its own is left then.
+
+    port  0: any free one; `server.json` in the state directory says which
+    Raises: CannotListen, NoWorker, state.Occupied
+    """
+    _check(host, settings)
+    # Until uvicorn takes over, a request to end unwinds what was begun.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    with state.held(settings.state_dir), _listen(host, port) as listener, _crew(settings, workers) as crew:
+        # Only now: importing torch takes seconds, and the workers do it at the same time.
+        from app.main import create_app
+        from app.reaper import Reaper
+
+        app = create_app(settings)
+        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=LAST_REQUESTS)
+        address = state.Address(_url(host, listener), os.getpid())
+
+        def announce() -> None:
+            address.write(settings.state_dir)
+            log.info("listening on %s, %d workers, state in %s", address.url, workers, settings.state_dir)
+
+        reaper = Reaper(settings)
+        reaper.start()
+        try:
+            _Server(config, crew, announce).run([listener])
+        finally:
+            reaper.stop()
+    if crew.is_hopeless:
+        raise NoWorker("no worker process comes to life; what they wrote before they ended says why")
+
+
+@contextmanager
+def _crew(settings: Settings, workers: int) -> Iterator[Crew]:
+    crew = Crew(workers, _worker_command(settings), settings.grace_seconds + BEYOND_GRACE)
+    crew.start()
+    try:
+        yield crew
+    finally:
+        crew.end()
+        crew.join()
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens; ends its crew with itself, and itself when the crew is hopeless."""
+
+    def __init__(self, config: uvicorn.Config, crew: Crew, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._crew = crew
+        self._announce = announce
+        # uvicorn handles signals only while it serves, and raises them once more afterwards: both must end in peace.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.handle_exit)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._announce()
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or self._crew.is_hopeless
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._crew.end()
+        super().handle_exit(sig, frame)
+
+
+def _check(host: str, settings: Settings) -> None:
+    if _is_loopback(host):
+        return
+    if not settings.allowed_hosts:
+        raise CannotListen(
+            f"--host {host} can be reached from other machines, and there is no login yet. If something else guards"
+            " it, name the hosts by which it may be called: SNAS_ALLOWED_HOSTS='[\"snas.example.org\"]'"
+        )
+    log.warning("listening on %s: there is no login yet, whoever reaches this port can submit and cancel jobs", host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name that DNS may lead anywhere
+        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {host} port {port}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    # Unspecified addresses (0.0.0.0, ::) listen on loopback too.
+    name = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    return f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}"
+
+
+def _worker_command(settings: Settings) -> list[str]:
+    command = ["worker", "--state", str(settings.state_dir.absolute())]
+    if settings.data_dir is not None:
+        command += ["--data-dir", str(settings.data_dir.absolute())]
+    return command

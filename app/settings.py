@@ -1,0 +1,34 @@
+"""What the operator may choose: environment variables that begin with SNAS_."""
+
+from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, Gt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The same values for the server and its workers.
+
+    state_dir       written: databases, logs, caches
+    data_dir        only read: data sets given as files
+    database_url    None keeps two SQLite files in `state_dir`; `postgresql+psycopg://...` keeps two schemas there
+    lease_seconds   a worker silent for so long has lost its run
+    max_attempts    a run that crashed or fell silent so often has failed
+    grace_seconds   a trainer told to stop is killed after so long
+    poll_seconds    an idle worker looks for work so often
+    reaper_seconds  the server looks for what was left lying so often
+    allowed_hosts   names, beside those of this machine itself, by which a browser may call the server
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SNAS_", frozen=True)
+
+    state_dir: Path = Path(".snas")
+    data_dir: Path | None = None
+    database_url: str | None = None
+    lease_seconds: Annotated[float, Gt(0)] = 60.0
+    max_attempts: Annotated[int, Ge(1)] = 3
+    grace_seconds: Annotated[float, Ge(0)] = 5.0
+    poll_seconds: Annotated[float, Gt(0)] = 0.5
+    reaper_seconds: Annotated[float, Gt(0)] = 2.0
+    allowed_hosts: tuple[str, ...] = ()

@@ -1,0 +1,139 @@
+"""A worker: one supervisor, which talks to the databases, and one trainer, which trains.
+
+The supervisor is a single thread, so that whatever it believes about its run is one value, and it forks safely.
+"""
+
+import logging
+import os
+import signal
+import socket
+import time
+import uuid
+
+from sqlalchemy import delete, insert, update
+
+from app import claims, endings, tables
+from app.attendance import Attendance, Ending, NoPoint
+from app.claims import Claim
+from app.database import engine, now, optuna_storage, upgrade
+from app.fences import Fenced
+from app.settings import Settings
+from app.trainer import Died, Trainer
+from search import trials
+
+SEEN_SECONDS = 10.0  # a worker says so often that it is there
+
+log = logging.getLogger(__name__)
+
+
+def main(settings: Settings) -> None:
+    """Works until SIGTERM or SIGINT; an unfinished run is given back."""
+    upgrade(settings)
+    supervisor = Supervisor(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: supervisor.stop())
+    supervisor.work()
+
+
+class Supervisor:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        trials.warm_up()
+        self._trainer = Trainer(settings.data_dir)
+        self._db = engine(settings)
+        self._storage = optuna_storage(settings)
+        self._host = socket.gethostname()
+        self._id = f"{self._host}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        self._stopping = False
+        self._seen = float("-inf")
+
+    def stop(self) -> None:
+        """Ends the work within seconds; may be called from a signal handler."""
+        self._stopping = True
+
+    def work(self) -> None:
+        self._register()
+        log.info("worker %s is ready", self._id)
+        try:
+            while not self._stopping:
+                if not self._attend_next():
+                    time.sleep(self._settings.poll_seconds)
+        finally:
+            self._trainer.kill()
+        with self._db.begin() as connection:
+            connection.execute(delete(tables.workers).where(tables.workers.c.id == self._id))
+        self._disconnect()
+
+    def _attend_next(self) -> bool:
+        self._show()
+        endings.sweep(self._db, self._storage, self._settings.max_attempts)
+        claim = claims.claim(self._db, self._id, self._host, now(self._db), self._settings.lease_seconds)
+        if claim is not None:
+            self._attend(claim)
+        return claim is not None
+
+    def _attend(self, claim: Claim) -> None:
+        attendance = Attendance(self._settings, self._db, self._storage, self._trainer, claim)
+        try:
+            ending = self._follow(attendance)
+            self._settle()
+            attendance.conclude(ending)
+            log.info("run %s of job %s: %s", claim.run_id, claim.job_id, ending.state)
+        except Fenced as error:
+            log.warning("%s went to another worker", error)
+            self._settle()
+
+    def _follow(self, attendance: Attendance) -> Ending:
+        try:
+            attendance.begin()
+            return attendance.follow(self._is_stopping)
+        except NoPoint as error:
+            log.warning("%s", error)
+            return Ending("failed", error=str(error))
+        except Died as error:
+            log.warning("%s", error)
+            return Ending("crashed", error=str(error))
+
+    def _is_stopping(self) -> bool:
+        self._show()
+        return self._stopping
+
+    def _settle(self) -> None:
+        """Leaves a trainer that is idle: the same one, or a new one where it did not stop in time or died."""
+        if self._stopping:
+            return  # it is killed at once
+        try:
+            stopped = self._trainer.stop(self._settings.grace_seconds)
+        except Died:
+            stopped = False
+        if not stopped:
+            self._replace_trainer()
+
+    def _replace_trainer(self) -> None:
+        self._trainer.kill()
+        self._disconnect()  # a connection must not be open in two processes: what one writes, the other would read
+        self._trainer = Trainer(self._settings.data_dir)
+
+    def _disconnect(self) -> None:
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+        self._db.dispose()
+
+    def _register(self) -> None:
+        at = now(self._db)
+        row = {"id": self._id, "host": self._host, "pid": os.getpid(), "started": at, "last_seen": at}
+        with self._db.begin() as connection:
+            connection.execute(insert(tables.workers).values(**row))
+
+    def _show(self) -> None:
+        if time.monotonic() - self._seen < SEEN_SECONDS:
+            return
+        self._seen = time.monotonic()
+        with self._db.begin() as connection:
+            mine = tables.workers.c.id == self._id
+            connection.execute(update(tables.workers).where(mine).values(last_seen=now(self._db)))
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    main(Settings())

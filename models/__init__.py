@@ -1,0 +1,1 @@
+"""Sparse networks whose connections can be rewired while they learn."""

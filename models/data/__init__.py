@@ -1,0 +1,11 @@
+"""Data sets: where they come from, how they are split and standardised."""
+
+from typing import Annotated
+
+from models.data.bundled import Bundled as Bundled
+from models.data.files import Files as Files
+from models.data.mnist1d import MNIST1D as MNIST1D
+from models.data.openml import OpenML as OpenML
+from models.types import ByKind
+
+AnyData = Annotated[Bundled | MNIST1D | Files | OpenML, ByKind()]

@@ -1,0 +1,85 @@
+"""What a data set is once loaded: samples, and the splits that a training sees."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Interval
+from torch import Tensor
+
+from models.data.refusal import DataError as DataError
+from models.data.standardisation import standardisation
+from models.data.stratified import hold_out
+
+ValidationShare = Annotated[float, Interval(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Inputs with their classes.
+
+    x  [n, features] or [n, channels, height, width], float32
+    y  [n], int64, each in 0..classes-1
+    """
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def at(self, positions: Tensor) -> "Samples":
+        """A copy of those at `positions`, int64 [m], in their order."""
+        return Samples(self.x[positions], self.y[positions])
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Samples as loaded, not yet standardised; `test` is for the confirmation alone.
+
+    hash  sha256 of the arrays it holds: equal content, equal hash
+    """
+
+    name: str
+    train: Samples
+    test: Samples
+    classes: int
+    hash: str
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(features,) or (channels, height, width)."""
+        return tuple(self.train.x.shape[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """What one training learns from and what it is measured on, both standardised by `train`'s statistics."""
+
+    train: Samples
+    held_out: Samples
+    classes: int
+    input_shape: tuple[int, ...]
+
+
+def search_split(dataset: DataSet, validation: float, seed: int) -> Split:
+    """The training part alone, of which the share `validation` is held out: stratified, seeded.
+
+    Raises: DataError, with the numbers, if either side would lack a class.
+    """
+    kept, held_out = hold_out(dataset.train.y, dataset.classes, validation, seed, "data.validation")
+    return _standardised(dataset, dataset.train.at(kept), dataset.train.at(held_out))
+
+
+def final_split(dataset: DataSet) -> Split:
+    """The whole training part against the test part."""
+    return _standardised(dataset, dataset.train, dataset.test)
+
+
+def _standardised(dataset: DataSet, train: Samples, held_out: Samples) -> Split:
+    shift, scale = standardisation(train.x)
+    return Split(
+        train=Samples((train.x - shift) / scale, train.y),
+        held_out=Samples((held_out.x - shift) / scale, held_out.y),
+        classes=dataset.classes,
+        input_shape=dataset.input_shape,
+    )

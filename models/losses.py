@@ -1,0 +1,27 @@
+"""Losses: the mean over samples, from a network's outputs before any softmax or sigmoid."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.recipe import Loss
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""(outputs [n, classes], labels int64 [n]) -> scalar"""
+
+
+def loss_function(name: Loss, classes: int) -> LossFunction:
+    """`cross_entropy`, or `mse`: half the squared error of sigmoid outputs against one-hot labels, summed over classes.
+
+    The half and the sum make the output's error (sigmoid - label) times the sigmoid's slope: the SET papers' setting.
+    """
+    if name == "cross_entropy":
+        return F.cross_entropy
+    one_hot = torch.eye(classes)
+
+    def squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
+        return F.mse_loss(outputs.sigmoid(), one_hot[labels], reduction="sum") / (2 * len(labels))
+
+    return squared_error

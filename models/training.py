@@ -1,0 +1,248 @@
+"""The one training loop: a generator that yields after each epoch. To stop, stop iterating."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from models import optimizers
+from models.augmentation import augment, refuse_vectors
+from models.connections import Connections
+from models.data.samples import Split
+from models.evaluation import Evaluation, evaluate
+from models.layers import Dropout, sparse_layers
+from models.leaks import ConnectionLeak as ConnectionLeak
+from models.leaks import refuse_leaks
+from models.losses import loss_function
+from models.networks import AnyNetwork
+from models.probe import GradientFlow, probe
+from models.recipe import Augmentation, Training
+from models.rewiring import SET, AnyRewiring, Moment
+from models.seeds import generator
+from models.topologies import AnyTopology
+from models.types import Storage
+
+Evaluate = Literal["every_epoch", "end"]
+
+
+class Diverged(ArithmeticError):
+    """The loss is no longer a finite number. Names the epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(epoch)
+        self.epoch = epoch
+
+    def __str__(self) -> str:
+        return f"the loss is not finite in epoch {self.epoch}; a lower learning rate may help"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides a training, the data apart.
+
+    counts    connections of each layer, as in `network.layers()`
+    evaluate  on the held-out samples, after every epoch, or only after the last (a test split is touched once)
+    """
+
+    network: AnyNetwork
+    counts: tuple[int, ...]
+    topology: AnyTopology
+    rewiring: AnyRewiring
+    training: Training
+    seed: int
+    storage: Storage = "auto"
+    evaluate: Evaluate = "every_epoch"
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch came to. All but `train_loss` is measured at its end, after any rewiring.
+
+    epoch       from 1
+    train_loss  mean over the epoch's samples, each before the step that learns from it
+    loss, accuracy, balanced_accuracy  on the held-out samples; shares in [0, 1]; None where not evaluated
+    nnz         active connections of each layer, counted from the live layers
+    churn       connections grown during the epoch, as a share of those asked
+    egf_1, egf_2  effective gradient flow on the probe; None at epochs that do not measure it
+    lr          learning rate of the epoch's last step
+    seconds     wall time, everything included
+    """
+
+    epoch: int
+    train_loss: float
+    loss: float | None
+    accuracy: float | None
+    balanced_accuracy: float | None
+    nnz: tuple[int, ...]
+    churn: float
+    egf_1: float | None
+    egf_2: float | None
+    lr: float
+    seconds: float
+
+
+class Run:
+    """One network in training: all it takes to continue bit for bit.
+
+    network        the module, in training or evaluation mode as last used
+    optimizer      torch's
+    loss           the loss function; one of your own may take its place before `train` (a checkpoint does not keep it)
+    epoch          epochs done
+    reports        of the epochs done
+    gradient_flow  every measure so far, that before training (epoch 0) included
+    rewiring_state, streams  what the rewiring remembers, and the random streams that training draws from
+    """
+
+    def __init__(self, plan: Plan, connections: Sequence[Connections], split: Split) -> None:
+        """At its beginning, with these connections; `start` and `checkpoint.load` make runs."""
+        refuse_vectors(plan.training.augmentation, split.input_shape)
+        self.plan, self.split = plan, split
+        weights = generator(plan.seed, "weights")
+        self.network = plan.network.build(split.input_shape, split.classes, connections, weights, plan.storage)
+        self.layers = sparse_layers(self.network)
+        self.optimizer = optimizers.build(plan.training.optimizer, self.network)
+        self.streams = {name: generator(plan.seed, name) for name in ("order", "augmentation", "dropout", "rewiring")}
+        for module in self.network.modules():
+            if isinstance(module, Dropout):
+                module.generator = self.streams["dropout"]
+        self.rewiring_state = plan.rewiring.start(list(self.layers.values()))
+        self.epoch = 0
+        self.reports: list[EpochReport] = []
+        self.gradient_flow: list[GradientFlow] = []
+        self.loss = loss_function(plan.training.loss, split.classes)
+        self._sizes = batch_sizes(len(split.train), plan.training.batch_size)
+        epochs, batch_size = plan.training.epochs, plan.training.batch_size
+        self._probe = probe(split.train, epochs, batch_size, generator(plan.seed, "probe"))
+
+    def train(self) -> Iterator[EpochReport]:
+        """The remaining epochs, each once it is done.
+
+        Raises: ConnectionLeak, after a rewiring that gained or lost connections; Diverged
+        """
+        if self.epoch == 0 and not self.gradient_flow:
+            self._measure_gradient_flow()
+        while self.epoch < self.plan.training.epochs:
+            self.reports.append(self._train_epoch())
+            yield self.reports[-1]
+
+    def evaluate(self) -> Evaluation:
+        return evaluate(self.network, self.split.held_out, self.loss, self.split.classes)
+
+    def _train_epoch(self) -> EpochReport:
+        started = time.perf_counter()
+        train_loss, grown, lr = self._learn()
+        last = self.epoch + 1 == self.plan.training.epochs
+        held_out = self.evaluate() if last or self.plan.evaluate == "every_epoch" else None
+        if held_out:
+            self._refuse_divergence(held_out.loss)
+        self.epoch += 1
+        flow = self._measure_gradient_flow() if self.epoch in self._probe.epochs else None
+        nnz = tuple(layer.count_active() for layer in self.layers.values())
+        return EpochReport(
+            epoch=self.epoch,
+            train_loss=train_loss,
+            loss=held_out.loss if held_out else None,
+            accuracy=held_out.accuracy if held_out else None,
+            balanced_accuracy=held_out.balanced_accuracy if held_out else None,
+            nnz=nnz,
+            churn=grown / sum(self.plan.counts),
+            egf_1=flow.egf_1 if flow else None,
+            egf_2=flow.egf_2 if flow else None,
+            lr=lr,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _learn(self) -> tuple[float, int, float]:
+        """One epoch of optimizer steps and rewirings: mean loss, connections grown, last learning rate."""
+        plan, train = self.plan.training, self.split.train
+        network, optimizer, loss_of = self.network.train(), self.optimizer, self.loss
+        steps, step = plan.epochs * len(self._sizes), self.epoch * len(self._sizes)
+        end = step + len(self._sizes)
+        parameters = list(network.parameters())
+        augmented = plan.augmentation != Augmentation()
+        order = torch.randperm(len(train), generator=self.streams["order"])
+        losses: list[Tensor] = []
+        grown, lr = 0, 0.0
+        for batch in torch.split(order, self._sizes):
+            lr = plan.optimizer.lr * plan.schedule(step, steps)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            x = train.x.index_select(0, batch)  # five times as fast as train.x[batch]
+            if augmented:
+                x = augment(x, plan.augmentation, self.streams["augmentation"])
+            loss = loss_of(network(x), train.y.index_select(0, batch))
+            for parameter in parameters:
+                parameter.grad = None  # what optimizer.zero_grad does, without its bookkeeping at every step
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(loss.detach())
+            step += 1
+            moment = Moment(step, steps, self.epoch + 1, plan.epochs, ends_epoch=step == end)
+            if self.plan.rewiring.due(moment):
+                self._refuse_divergence(loss.item())  # weights that are not numbers have no order to drop them by
+                grown += self._rewire(moment)
+        mean_loss = torch.stack(losses).double() @ torch.tensor(self._sizes).double() / len(train)
+        self._refuse_divergence(mean_loss.item())
+        return mean_loss.item(), grown, lr
+
+    def _rewire(self, moment: Moment) -> int:
+        """How many connections were grown."""
+        layers = list(self.layers.values())
+        stream = self.streams["rewiring"]
+        self.rewiring_state, rewired = self.plan.rewiring(self.rewiring_state, layers, moment, stream)
+        optimizers.rewire(layers, rewired, self.optimizer)
+        asked = self.plan.counts
+        if moment.last and isinstance(self.plan.rewiring, SET) and self.plan.rewiring.last_epoch == "prune_only":
+            asked = tuple(
+                min(count, after.connections.nnz) if after else count
+                for count, after in zip(asked, rewired, strict=True)
+            )
+        refuse_leaks(self.layers, asked)
+        return sum(after.grown.numel() for after in rewired if after)
+
+    def _refuse_divergence(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(self.epoch + 1)
+
+    def _measure_gradient_flow(self) -> GradientFlow:
+        self.gradient_flow.append(self._probe.measure(self.network, self.loss, self.epoch))
+        return self.gradient_flow[-1]
+
+
+def start(
+    network: AnyNetwork,
+    counts: Sequence[int],
+    topology: AnyTopology,
+    rewiring: AnyRewiring,
+    training: Training,
+    split: Split,
+    seed: int,
+    storage: Storage = "auto",
+    evaluate: Evaluate = "every_epoch",
+) -> Run:
+    """A fresh run: every random stream derives from `seed`, torch's global one is neither read nor changed.
+
+    counts  connections of each layer, as in `network.layers()`
+    Raises: ValueError, if the network cannot take such inputs or a layer has fewer weights than asked; ConnectionLeak,
+    if the topology did not place the counts
+    """
+    plan = Plan(network, tuple(counts), topology, rewiring, training, seed, storage, evaluate)
+    layers = network.layers(split.input_shape, split.classes)
+    run = Run(plan, topology(layers, plan.counts, generator(seed, "topology")), split)
+    refuse_leaks(run.layers, plan.counts)
+    return run
+
+
+def batch_sizes(samples: int, batch_size: int) -> list[int]:
+    """Whole batches and a last partial one; a single left-over sample joins the last, as batch norm needs two."""
+    sizes = [batch_size] * (samples // batch_size)
+    left_over = samples % batch_size
+    if left_over == 1 and sizes:
+        sizes[-1] += 1
+    elif left_over:
+        sizes.append(left_over)
+    return sizes

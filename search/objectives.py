@@ -1,0 +1,55 @@
+"""What a trial is judged by: the values told to Optuna, and who is dominated."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from search.points import Outcome
+from search.spec import JobSpec, Objective
+
+Direction = Literal["minimize", "maximize"]
+Measure = Literal["accuracy", "balanced_accuracy"]
+
+DIRECTIONS: dict[Objective, Direction] = {
+    "loss": "minimize",
+    "accuracy": "maximize",
+    "balanced_accuracy": "maximize",
+    "weights": "minimize",
+    "macs": "minimize",
+}
+
+
+def directions(spec: JobSpec) -> list[Direction]:
+    return [DIRECTIONS[name] for name in spec.search.objectives]
+
+
+def values(spec: JobSpec, outcome: Outcome) -> list[float]:
+    """The job's objectives, in its order."""
+    return [float(getattr(outcome, name)) for name in spec.search.objectives]
+
+
+def cost(name: Objective, outcome: Outcome) -> float:
+    """The objective as a number of which less is better."""
+    value = float(getattr(outcome, name))
+    return value if DIRECTIONS[name] == "minimize" else -value
+
+
+def ranked_by(spec: JobSpec) -> Objective:
+    """What orders the trials of a job: its first objective that measures quality; `loss` where it has none."""
+    quality = [name for name in spec.search.objectives if name not in ("weights", "macs")]
+    return quality[0] if quality else "loss"
+
+
+def measure(spec: JobSpec) -> Measure:
+    """The accuracy that the confirmation compares: the balanced one where the job asks for it."""
+    return "balanced_accuracy" if "balanced_accuracy" in spec.search.objectives else "accuracy"
+
+
+def non_dominated(costs: Sequence[Sequence[float]]) -> list[int]:
+    """Indices of the points that no other is at least as good as in everything and better in something."""
+    return [
+        here
+        for here, point in enumerate(costs)
+        if not any(
+            all(a <= b for a, b in zip(other, point, strict=True)) and tuple(other) != tuple(point) for other in costs
+        )
+    ]

@@ -1,0 +1,93 @@
+"""What travels between the search and whoever runs it: a point to train, and what came of it."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+from pydantic import TypeAdapter
+
+from models.networks import AnyNetwork
+from models.rewiring import AnyRewiring
+
+Stage = Literal["search", "shortlist", "final"]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One network to train, everything about it decided.
+
+    ordinal  number within its stage, from 0
+    label    search: `start:<rule>` or `sampled`; shortlist: the candidate's; final: the arm's name
+    trial    Optuna's number of the trial it is, or comes from
+    counts   connections asked of each layer
+    """
+
+    stage: Stage
+    ordinal: int
+    seed: int
+    label: str
+    trial: int | None
+    network: AnyNetwork
+    rewiring: AnyRewiring
+    counts: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        result: dict[str, Any] = _ASSIGNMENT.dump_python(self, mode="json", by_alias=True)
+        return result
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Assignment":
+        return _ASSIGNMENT.validate_python(value)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one whole training gave; every number measured, none taken from what was asked but `nnz_asked`.
+
+    loss, accuracy, balanced_accuracy  on the validation part, in the final stage on the test part; shares in [0, 1]
+    nnz          connections of each layer, counted in the live network after training
+    macs         multiply-adds per sample
+    connections  hash over all layers' connections
+    egf_1, egf_2 mean effective gradient flow over the (at most 11) points measured, that before training included
+    epochs       run
+    """
+
+    loss: float
+    accuracy: float
+    balanced_accuracy: float
+    weights: int
+    macs: int
+    nnz: tuple[int, ...]
+    nnz_asked: tuple[int, ...]
+    connections: str
+    storage: str
+    egf_1: float | None
+    egf_2: float | None
+    seconds: float
+    epochs: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"nnz": list(self.nnz), "nnz_asked": list(self.nnz_asked)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        return cls(**{**value, "nnz": tuple(value["nnz"]), "nnz_asked": tuple(value["nnz_asked"])})
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One assignment that is over. number: Optuna's, of a search trial; curves: its epoch reports as JSON objects."""
+
+    assignment: Assignment
+    state: Literal["complete", "pruned", "failed"]
+    outcome: Outcome | None
+    number: int | None
+    curves: tuple[dict[str, Any], ...] = ()
+    error: str | None = None
+
+    @property
+    def measured(self) -> Outcome:
+        assert self.outcome is not None, "only a complete run was measured"
+        return self.outcome
+
+
+_ASSIGNMENT: TypeAdapter[Assignment] = TypeAdapter(Assignment)

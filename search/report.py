@@ -1,0 +1,131 @@
+"""The report of a job: one JSON object, every number measured."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from search.candidates import front
+from search.capacity import macs
+from search.confirm import Standing, finals, shortlist, standings, winner
+from search.confirmation import confirmation
+from search.points import Finished
+from search.problem import Problem, problem_json
+from search.spec import JobSpec, dump
+
+
+def build(
+    job: Mapping[str, Any],
+    spec: JobSpec,
+    problem: Problem,
+    finished: Sequence[Finished],
+    shortlisted: Sequence[Finished],
+    final: Sequence[Finished],
+) -> dict[str, Any]:
+    """The report as it stands: `confirmation` and `verdict` are null until the last run of the confirmation is over.
+
+    job       what the caller keeps of the job; its spec and problem are added
+    finished, shortlisted, final  what is over of each stage
+
+    Strict JSON: what is not a finite number (the loss of a diverged trial) is null.
+    """
+    shown, words = None, None
+    if _is_over(spec, problem, finished, shortlisted, final):
+        ranked = standings(spec, problem, finished, shortlisted)
+        first = winner(spec, ranked)
+        if first is None:
+            words = _nothing_confirmed(ranked)
+        else:
+            shown, words = confirmation(spec, problem, ranked, first, final)
+    report: dict[str, Any] = _finite(
+        {
+            "job": {**job, "spec": dump(spec), "problem": problem_json(problem)},
+            "pareto": _pareto(spec, problem, finished),
+            "trials": [_trial(problem, each) for each in sorted(finished, key=lambda each: each.number or 0)],
+            "confirmation": shown,
+            "verdict": words,
+        }
+    )
+    return report
+
+
+def _is_over(
+    spec: JobSpec,
+    problem: Problem,
+    finished: Sequence[Finished],
+    shortlisted: Sequence[Finished],
+    final: Sequence[Finished],
+) -> bool:
+    if spec.confirm is None:
+        return False
+    asked = shortlist(spec, problem, finished)
+    if len(shortlisted) < len(asked) or (not asked and len(finished) < spec.search.trials):
+        return False
+    return len(final) >= len(finals(spec, problem, finished, shortlisted))
+
+
+def _nothing_confirmed(ranked: Sequence[Standing]) -> str:
+    stage = "no run of the shortlist's choice completed" if ranked else "no trial or no run of the shortlist completed"
+    return f"Nothing could be confirmed: {stage}."
+
+
+def _trial(problem: Problem, each: Finished) -> dict[str, Any]:
+    """One row; a trial that was stopped shows what its last epoch measured."""
+    outcome = each.outcome
+    last: Mapping[str, Any] = each.curves[-1] if each.curves else {}
+    nnz = outcome.nnz if outcome else last.get("nnz")
+    return {
+        "number": each.number,
+        "ordinal": each.assignment.ordinal,
+        "label": each.assignment.label,
+        "state": each.state,
+        "error": each.error,
+        "densities": _densities(problem, nnz) if nnz else None,
+        "nnz_asked": list(each.assignment.counts),
+        "nnz": list(nnz) if nnz else None,
+        "weights": sum(nnz) if nnz else None,
+        "macs": macs(problem.layers, nnz) if nnz else None,
+        "seed": each.assignment.seed,
+        "storage": outcome.storage if outcome else None,
+        "connections": outcome.connections if outcome else None,
+        "loss": outcome.loss if outcome else last.get("loss"),
+        "accuracy": outcome.accuracy if outcome else last.get("accuracy"),
+        "balanced_accuracy": outcome.balanced_accuracy if outcome else last.get("balanced_accuracy"),
+        "epochs": len(each.curves),
+        "curves": list(each.curves),
+        "egf_1": outcome.egf_1 if outcome else None,
+        "egf_2": outcome.egf_2 if outcome else None,
+        "seconds": outcome.seconds if outcome else sum(epoch["seconds"] for epoch in each.curves),
+    }
+
+
+def _pareto(spec: JobSpec, problem: Problem, finished: Sequence[Finished]) -> list[dict[str, Any]]:
+    """The front, the smallest network first. Its values are the search's own: one seed, on the validation part."""
+    complete = [each for each in finished if each.state == "complete"]
+    best = sorted(front(spec, complete), key=lambda each: (each.measured.weights, each.number or 0))
+    return [
+        {
+            "trial": each.number,
+            "accuracy": each.measured.accuracy,
+            "weights": each.measured.weights,
+            "densities": _densities(problem, each.measured.nnz),
+            "macs": each.measured.macs,
+            "loss": each.measured.loss,
+            "balanced_accuracy": each.measured.balanced_accuracy,
+        }
+        for each in best
+    ]
+
+
+def _densities(problem: Problem, nnz: Sequence[int]) -> list[float]:
+    return [count / layer.total for count, layer in zip(nnz, problem.layers, strict=True)]
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {str(key): _finite(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_finite(each) for each in value]
+    return value

@@ -1,0 +1,164 @@
+"""The JobSpec: the JSON a user writes is the type that every part of the program reads. Validated once, frozen."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from annotated_types import Interval, MaxLen, MinLen
+from pydantic import Field, TypeAdapter, ValidationError
+
+from models.data import AnyData
+from models.networks import MLP, AnyNetwork
+from models.recipe import Training
+from models.rewiring import SET, AnyRewiring
+from models.topologies import AnyTopology, Random
+from models.types import ByKind, Count, Density, Positive, setting
+from search.faults import InvalidSpec, faults
+
+Objective = Literal["loss", "accuracy", "balanced_accuracy", "weights", "macs"]
+Arm = Literal["dense", "same_capacity", "uniform", "erk", "random"]
+ARMS: tuple[Arm, ...] = ("dense", "same_capacity", "uniform", "erk", "random")
+
+
+@setting
+class Free:
+    """One density per prunable tensor, each in [low, high]."""
+
+    kind: Literal["free"] = "free"
+    low: Density = 0.01
+    high: Density = 1.0
+    scale: Literal["log", "linear"] = "log"
+
+    def __post_init__(self) -> None:
+        if self.low >= self.high:
+            raise ValueError(f"low: {self.low} is not allowed; it must be less than high ({self.high})")
+
+
+@setting
+class Budget:
+    """An exact total of active weights, given as a number or as a share of the dense network's.
+
+    window  the largest log-ratio of a layer's density to its start, e-folds; 2 around ERK
+    """
+
+    kind: Literal["budget"] = "budget"
+    weights: Count | None = None
+    density: Density | None = None
+    window: Positive = 2.0
+
+    def __post_init__(self) -> None:
+        if (self.weights is None) == (self.density is None):
+            raise ValueError("a budget takes either weights (an exact total) or density (a share), not both or neither")
+
+    def total(self, dense: int) -> int:
+        """The exact total of active weights, of a network that has `dense` weights in all."""
+        if self.weights is not None:
+            return self.weights
+        assert self.density is not None
+        return round(self.density * dense)
+
+
+@setting
+class TPE:
+    kind: Literal["tpe"] = "tpe"
+
+
+@setting
+class RandomSampler:
+    kind: Literal["random"] = "random"
+
+
+@setting
+class Halving:
+    """At the share `from` of the epochs the better half goes on; nothing is stopped before."""
+
+    kind: Literal["halving"] = "halving"
+    from_: Annotated[float, Interval(gt=0, lt=1), Field(alias="from")] = 0.4
+
+
+AnySpace = Annotated[Free | Budget, ByKind()]
+AnySampler = Annotated[TPE | RandomSampler, ByKind()]
+
+
+@setting
+class Search:
+    space: AnySpace = Free()
+    objectives: Annotated[tuple[Objective, ...], MinLen(1), MaxLen(3)] = ("loss",)
+    sampler: AnySampler = TPE()
+    trials: Annotated[int, Interval(ge=1, le=10_000)] = 32
+    max_parallel: Annotated[int, Interval(ge=1, le=10_000)] | None = None
+    max_minutes: Annotated[float, Interval(gt=0, le=525_600)] | None = None
+    stopping: Halving | None = None
+
+    def __post_init__(self) -> None:
+        if len(set(self.objectives)) != len(self.objectives):
+            raise ValueError(f"objectives: {list(self.objectives)} names one twice")
+        if isinstance(self.space, Budget) and "weights" in self.objectives:
+            raise ValueError(
+                "objectives: weights is not allowed with a budget, which fixes the total of active weights"
+            )
+
+
+@setting
+class Best:
+    kind: Literal["best"] = "best"
+
+
+@setting
+class SmallestWithin:
+    """The smallest network whose accuracy is within `points` percentage points of the best."""
+
+    kind: Literal["smallest_within"]
+    points: Positive
+
+
+@setting
+class ChosenTrial:
+    kind: Literal["trial"]
+    trial: Annotated[int, Interval(ge=0)]
+
+
+@setting
+class Confirm:
+    """choose: which trials are shortlisted; seeds: fresh ones, of each arm, in the final comparison."""
+
+    choose: Annotated[Best | SmallestWithin | ChosenTrial, ByKind()] = Best()
+    shortlist: Annotated[int, Interval(ge=1, le=1000)] = 4
+    shortlist_seeds: Annotated[int, Interval(ge=2, le=1000)] = 3
+    seeds: Annotated[int, Interval(ge=2, le=1000)] = 8
+    arms: tuple[Arm, ...] = ARMS
+
+
+@setting
+class JobSpec:
+    name: Annotated[str, MinLen(1), MaxLen(120), Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
+    data: AnyData
+    seed: Annotated[int, Interval(ge=0, lt=2**63)] = 0
+    priority: Annotated[int, Interval(ge=-1000, le=1000)] = 0
+    network: AnyNetwork = MLP()
+    topology: AnyTopology = Random()
+    rewiring: AnyRewiring = SET()
+    training: Training = Training()
+    search: Search = Search()
+    confirm: Confirm | None = Confirm()
+
+
+_ADAPTER: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
+
+
+def parse(value: Mapping[str, Any]) -> JobSpec:
+    """The job described by a JSON object. Raises: InvalidSpec."""
+    try:
+        return _ADAPTER.validate_python(value)
+    except ValidationError as error:
+        raise InvalidSpec(faults(error, value, JobSpec)) from None
+
+
+def dump(spec: JobSpec) -> dict[str, Any]:
+    """The JSON object of a job, every default written out."""
+    result: dict[str, Any] = json.loads(_ADAPTER.dump_json(spec, by_alias=True))
+    return result
+
+
+def json_schema() -> dict[str, Any]:
+    return _ADAPTER.json_schema()

@@ -1,0 +1,86 @@
+"""The first points of a search: networks set by hand, where the space contains them."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from models import allocation
+from models.networks.shapes import LayerShape
+from search import hand_set
+from search.capacity import budget_weights, kept_weights, prunable
+from search.space import counts, floors, name_of
+from search.spec import Budget, Free, JobSpec
+
+SCAN = 401
+"""Global densities at which a free space is scanned for a rule's densities."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """name: a rule of hand_set, or `dense`; params: the point of the search space that stands for it."""
+
+    name: str
+    params: Mapping[str, float]
+
+
+def starts(spec: JobSpec, layers: Sequence[LayerShape]) -> tuple[Start, ...]:
+    """The starts that the space contains, in the order they are tried; of two with the same counts the first."""
+    space = spec.search.space
+    searched = prunable(spec.network, layers)
+    match space:
+        case Free():
+            points = _in_free_space(space, searched)
+        case Budget():
+            total = budget_weights(space, layers) - kept_weights(spec.network, layers)
+            points = _in_budget(space, searched, total)
+    first: dict[tuple[int, ...], Start] = {}
+    for name, values in points:
+        params = {name_of(space, layer): value for layer, value in zip(searched, values, strict=True)}
+        first.setdefault(counts(spec, layers, params), Start(name, params))
+    return tuple(first.values())
+
+
+def _in_budget(space: Budget, layers: Sequence[LayerShape], total: int) -> Iterator[tuple[str, Sequence[float]]]:
+    origin = allocation.erdos_renyi_kernel(layers, total / sum(layer.total for layer in layers))
+    for rule in get_args(hand_set.Rule):
+        if rule == "erk":
+            yield rule, [0.0] * len(layers)
+            continue
+        wanted = hand_set.counts(rule, layers, total, floors(space, layers))
+        if wanted is None:
+            continue
+        ratios = [
+            math.log(count / (share * layer.total)) for count, share, layer in zip(wanted, origin, layers, strict=True)
+        ]
+        if (inside := _inside(ratios, space.window)) is not None:
+            yield rule, inside
+
+
+def _inside(ratios: Sequence[float], window: float) -> Sequence[float] | None:
+    # A shift common to all layers is undone by the multiplier, so only the span of the ratios has to fit.
+    high, low = max(ratios), min(ratios)
+    if -window <= low and high <= window:
+        return ratios
+    if (high - low) / 2 >= window:
+        return None
+    return [ratio - (high + low) / 2 for ratio in ratios]
+
+
+def _in_free_space(space: Free, layers: Sequence[LayerShape]) -> Iterator[tuple[str, Sequence[float]]]:
+    for rule in get_args(hand_set.Rule):
+        for density in _from_the_middle(space):
+            found = hand_set.densities(rule, layers, density)
+            if found is not None and all(space.low <= each <= space.high for each in found):
+                yield rule, found
+                break
+    if space.high == 1:
+        yield "dense", [1.0] * len(layers)
+
+
+def _from_the_middle(space: Free) -> list[float]:
+    # An odd number of points, so that the middle of the range is one of them; nearest to it first.
+    steps = sorted((step / (SCAN - 1) for step in range(1, SCAN - 1)), key=lambda step: abs(step - 0.5))
+    if space.scale == "log":
+        return [space.low * (space.high / space.low) ** step for step in steps]
+    return [space.low + (space.high - space.low) * step for step in steps]

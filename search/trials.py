@@ -1,0 +1,94 @@
+"""Trains one point and measures it. The same code runs trials, the shortlist and the final arms."""
+
+import hashlib
+import importlib
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from models import training
+from models.data.samples import Split, final_split, search_split
+from models.training import EpochReport, Run
+from search import remembered
+from search.capacity import macs
+from search.points import Assignment, Outcome
+from search.problem import split_seed
+from search.spec import JobSpec
+
+
+def perform(
+    spec: JobSpec, assignment: Assignment, data_dir: Path | None, data_hash: str | None = None
+) -> Iterator[EpochReport | Outcome]:
+    """The reports of a training, epoch by epoch, then its outcome; stop iterating to stop the training.
+
+    Search and shortlist learn from the train part and are measured on the validation part after every epoch. The final
+    stage learns from both and meets the test part once, after its last epoch.
+
+    data_hash  of the data that the job was submitted with; None accepts any
+
+    Raises: models.training.Diverged and ConnectionLeak; models.data.samples.DataError, if the data is no longer there;
+        search.remembered.DataChanged, if it is another. A trial that raises has failed: Optuna is told so, no value.
+    """
+    final = assignment.stage == "final"
+    split = _split(spec, data_dir, data_hash, final)
+    run = training.start(
+        assignment.network,
+        assignment.counts,
+        spec.topology,
+        assignment.rewiring,
+        spec.training,
+        split,
+        assignment.seed,
+        evaluate="end" if final else "every_epoch",
+    )
+    yield from run.train()
+    yield _outcome(assignment, split, run)
+
+
+def warm_up() -> None:
+    """Loads what the first training of a process would load, so that those forked from this one need not."""
+    # torch's compiler comes with the first optimizer, scikit-learn with the first data set: seconds of imports.
+    for name in ("torch._dynamo", "sklearn.datasets"):
+        importlib.import_module(name)
+
+
+def single_thread() -> None:
+    """One thread for this process's trainings: workers share the cores as whole processes, one trial each."""
+    torch.set_num_threads(1)
+
+
+def _split(spec: JobSpec, data_dir: Path | None, data_hash: str | None, final: bool) -> Split:
+    seed = split_seed(spec)
+    data = remembered.load(spec.data, data_dir, seed, data_hash)
+    return final_split(data) if final else search_split(data, spec.data.validation, seed)
+
+
+def _outcome(assignment: Assignment, split: Split, run: Run) -> Outcome:
+    last = run.reports[-1]
+    assert last.loss is not None
+    assert last.accuracy is not None
+    assert last.balanced_accuracy is not None
+    shapes = assignment.network.layers(split.input_shape, split.classes)
+    nnz = tuple(layer.count_active() for layer in run.layers.values())
+    hashes = "/".join(f"{name}:{layer.connections.hash()}" for name, layer in run.layers.items())
+    return Outcome(
+        loss=last.loss,
+        accuracy=last.accuracy,
+        balanced_accuracy=last.balanced_accuracy,
+        weights=sum(nnz),
+        macs=macs(shapes, nnz),
+        nnz=nnz,
+        nnz_asked=assignment.counts,
+        connections=hashlib.sha256(hashes.encode()).hexdigest(),
+        storage="+".join(sorted({layer.storage for layer in run.layers.values()})),
+        egf_1=_mean([measured.egf_1 for measured in run.gradient_flow]),
+        egf_2=_mean([measured.egf_2 for measured in run.gradient_flow]),
+        seconds=math.fsum(report.seconds for report in run.reports),
+        epochs=len(run.reports),
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
