@@ -12,7 +12,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from app import words
-from app.client import ENDED, Client, Job
+from app.client import ENDED, Client, Job, Unreachable
 
 STAGES = {"trials": "search", "shortlist": "shortlist", "final": "confirmation"}
 LOOK_EVERY = 0.5  # seconds between two looks at a job whose events keep coming
@@ -35,7 +35,10 @@ def follow(client: Client, job_id: str, patience: float = 30.0) -> Iterator[Job]
     looked = time.monotonic()
     for event in client.events(job_id, patience=patience):
         if event.type.startswith("job.") or time.monotonic() - looked > LOOK_EVERY:
-            job = client.get(job_id)
+            try:
+                job = client.get(job_id)
+            except Unreachable:
+                continue  # the stream sees it too, and knows how long to wait for a server
             yield job
             looked = time.monotonic()
     if job["state"] not in ENDED:

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from app import progress
-from app.client import Event
+from app.client import Event, Unreachable
 
 NOTHING = {"asked": 0, "done": 0, "running": 0, "pruned": 0, "failed": 0}
 
@@ -18,14 +18,17 @@ def job(state: str, done: int, **more: Any) -> dict[str, Any]:
 
 
 class Scripted:
-    """A client whose job moves on with every look, and whose events are given."""
+    """A client whose job moves on with every look ("gone": no server answers), and whose events are given."""
 
     def __init__(self, states: list[str], events: list[str]) -> None:
         self.states = iter(states)
         self.types = events
 
     def get(self, _job_id: str) -> dict[str, Any]:
-        return job(next(self.states), done=1)
+        state = next(self.states)
+        if state == "gone":
+            raise Unreachable("no server answers")
+        return job(state, done=1)
 
     def events(self, _job_id: str, patience: float) -> Iterator[Event]:
         yield from (Event(number, kind, {}) for number, kind in enumerate(self.types))
@@ -49,6 +52,11 @@ def test_a_job_that_is_over_is_shown_once() -> None:
 
 def test_a_stream_that_ends_without_a_last_word_is_followed_by_one_more_look() -> None:
     assert followed(Scripted(["running", "cancelled"], ["run.epoch"])) == ["running", "cancelled"]
+
+
+def test_a_look_that_finds_no_server_is_passed_over_for_the_stream_waits_for_one() -> None:
+    client = Scripted(["queued", "gone", "completed"], ["job.running", "job.completed"])
+    assert followed(client) == ["queued", "completed"]
 
 
 @pytest.mark.parametrize("terminal", [False, True])
