@@ -2,7 +2,11 @@
 
 784-1000-1000-1000-10, ReLU, sigmoid outputs and squared error, Erdős–Rényi with ε = 13, ζ = .3, dropout .2,
 SGD lr .05 momentum .9, batch 40, 100 epochs, five seeds. A pair shares data order, initial connections and weights.
-Weights start from N(0, 0.1²), as new ones do in the authors' program; pixels are in [0, 1], not standardised.
+
+What the tutorial's text leaves open is as in its program: weights start from N(0, 0.1²), as new ones do; pixels are in
+[0, 1], not standardised; the images are the program's random 2,000 and 1,000; slope and dropout are its own.
+Left out: its output layer draws connections with replacement (73 % of them; here all), it scales biases in evaluation
+and lets them decay.
 """
 
 from argparse import ArgumentParser
@@ -13,14 +17,16 @@ from statistics import mean, stdev
 from typing import Any
 
 import matplotlib
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.jobs import keep
 from models.allocation import erdos_renyi_epsilon
 from models.data import Files
 from models.data.samples import Samples, Split
+from models.layers import Dropout
 from models.networks import MLP
 from models.optimizers import SGD
 from models.recipe import Training
@@ -44,13 +50,15 @@ SEEDS = range(5)
 def curve(data_dir: Path, arm: str, seed: int) -> list[float]:
     """Test accuracy after each epoch."""
     data = Files(kind="files", name="fashion-mnist").load(data_dir, seed=0)
-    split = Split(first(data.train, 2000), first(data.test, 1000), data.classes, data.input_shape)
+    chance = np.random.RandomState(0)  # the authors' own draw: the training images first
+    split = Split(drawn(data.train, 2000, chance), drawn(data.test, 1000, chance), data.classes, data.input_shape)
     layers = NETWORK.layers(split.input_shape, split.classes)
     counts = [
         round(density * layer.total) for density, layer in zip(erdos_renyi_epsilon(layers, 13), layers, strict=True)
     ]
     run = start(NETWORK, counts, Random(), REWIRINGS[arm], TRAINING, split, seed=seed)
     run.loss = authors_error
+    use_authors_dropout(run.network)
     stream = generator(seed, "authors' weights")
     for layer in run.layers.values():
         layer.assign(0.1 * torch.randn(layer.connections.nnz, generator=stream))
@@ -69,9 +77,28 @@ def authors_error(outputs: Tensor, labels: Tensor) -> Tensor:
     return (error * slope * outputs).sum() / len(labels)
 
 
-def first(samples: Samples, count: int) -> Samples:
+class AuthorsDropout(Dropout):
+    """Training drops and does not rescale, evaluation multiplies by 1 - p; the error reaches dropped units as well."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x * (1 - self.p)
+        kept = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
+        return x + (x * kept - x).detach()
+
+
+def use_authors_dropout(network: nn.Module) -> None:
+    for name, module in list(network.named_children()):
+        if isinstance(module, Dropout):
+            setattr(network, name, AuthorsDropout(module.p, module.generator))
+
+
+def drawn(samples: Samples, count: int, chance: np.random.RandomState) -> Samples:
     """Pixels in [0, 1], not standardised."""
-    return Samples(samples.x[:count] / 255, samples.y[:count])
+    order = np.arange(len(samples))
+    chance.shuffle(order)
+    chosen = samples.at(torch.from_numpy(order[:count]))
+    return Samples(chosen.x / 255, chosen.y)
 
 
 def main() -> None:
