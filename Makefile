@@ -9,7 +9,7 @@ DATA_DIR ?= $(or $(SNAS_DATA_DIR),data)
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-slow test-browser check docker-check bench-fashion bench-cnn bench-set bench-demo clean
+.PHONY: help install demo serve test test-slow test-browser check docker-check bench bench-search bench-fashion bench-cnn bench-set bench-demo clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,16 @@ check: .venv/installed-dev ## ruff, mypy, import contracts
 
 docker-check: ## build the image without an engine and run both services' commands in it
 	docker/check.sh
+
+bench: .venv/installed-dev ## training steps in every way there is, networks of a million neurons, the storages' crossover
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.steps
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.trials
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.million
+	$(ONE_THREAD) $(BIN)/snas bench calibrate --state $(STATE)
+
+bench-search: .venv/installed-dev ## whole searches against a plain Optuna + masked PyTorch script (about 15 minutes)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.search_phase --data-dir $(DATA_DIR)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.headline --data-dir $(DATA_DIR)
 
 bench-fashion: .venv/installed-dev ## Fashion-MNIST MLP at 26,620 weights: search, confirmation (about 20 minutes)
 	$(BIN)/snas run examples/fashion_mnist_mlp.json --state $(STATE) --data-dir $(DATA_DIR) --workers $(WORKERS)

@@ -35,6 +35,11 @@ class Address:
         draft.replace(_address_file(state_dir))
 
 
+def crossover_file(state_dir: Path) -> Path:
+    """What `snas bench calibrate` measured of this machine, for the workers on this directory."""
+    return state_dir / "crossover.json"
+
+
 class Occupied(Exception):
     """Another server holds the state directory: two reapers and two sets of workers would not know of each other."""
 

@@ -12,7 +12,7 @@ import uuid
 
 from sqlalchemy import delete, insert, update
 
-from app import claims, endings, tables
+from app import claims, endings, state, tables
 from app.attendance import Attendance, Ending, NoPoint
 from app.claims import Claim
 from app.database import engine, now, optuna_storage, upgrade
@@ -38,7 +38,7 @@ def main(settings: Settings) -> None:
 class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        trials.warm_up()
+        trials.warm_up(state.crossover_file(settings.state_dir))
         self._trainer = Trainer(settings.data_dir)
         self._db = engine(settings)
         self._storage = optuna_storage(settings)

@@ -10,11 +10,19 @@ from typing import Any
 
 
 def arguments(description: str) -> Namespace:
+    """Of a program that runs the job of a file."""
     parser = ArgumentParser(description=description)
     parser.add_argument("spec", type=Path)
     parser.add_argument("--state", type=Path, default=Path(".snas"))
     parser.add_argument("--data-dir", type=Path, default=None)
     parser.add_argument("--workers", type=int, default=2)
+    return parser.parse_args()
+
+
+def options_of(description: str) -> Namespace:
+    """Of a program that brings its own jobs."""
+    parser = ArgumentParser(description=description)
+    parser.add_argument("--data-dir", type=Path, required=True)
     return parser.parse_args()
 
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -46,7 +46,7 @@ def save(run: Run, path: Path | str) -> None:
     tensors |= {f"stream/{name}": stream.get_state() for name, stream in run.streams.items()}
     description = {
         "plan": to_plain(run.plan),
-        "storages": [layer.storage for layer in run.layers.values()],
+        "storages": [[layer.storage, layer.asked_storage] for layer in run.layers.values()],
         "data": _fingerprint(run.split),
         "epoch": run.epoch,
         "reports": [asdict(report) for report in run.reports],
@@ -67,10 +67,11 @@ def load(path: Path | str, split: Split) -> Run:
     if description["data"] != _fingerprint(split):
         raise CheckpointError(path, f"it belongs to other data: {description['data']}, not {_fingerprint(split)}")
     plan: Plan = from_plain(Plan, description["plan"])
-    (storage,) = set(description["storages"])
     shapes = plan.network.layers(split.input_shape, split.classes)
     connections = [unpack_connections(shape.weight, _under(f"connections/{shape.name}/", tensors)) for shape in shapes]
-    run = Run(replace(plan, storage=storage), connections, split)
+    run = Run(plan, connections, split)
+    for layer, (storage, asked) in zip(run.layers.values(), description["storages"], strict=True):
+        layer.store_as(storage, asked)  # whatever this machine would choose: the other one rounds differently
     _restore_network(run, tensors)
     _restore_optimizer(run, tensors)
     for name, stream in run.streams.items():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from models.layers.sparse import SparseLayer
-from models.rewiring.rewiring import Rewired
+from models.rewired import Rewired
 
 Initial = Callable[[dict[str, Any], Tensor], Tensor | float]
 
@@ -46,12 +46,16 @@ def rewire(layers: Sequence[SparseLayer], rewired: Sequence[Rewired | None], opt
     for layer, after in zip(layers, rewired, strict=True):
         if after is None:
             continue
-        layer.rewire(after)
         parameter = layer.parameter
         state = optimizer.state.get(parameter, {})
-        for name, value in state.items():
-            if is_per_weight(value, parameter):
-                state[name] = layer.carry(value, after, initial_value(optimizer, parameter, name))
+        kept = {
+            name: layer.gather(value, after.survivors)
+            for name, value in state.items()
+            if is_per_weight(value, parameter)
+        }
+        layer.rewire(after)
+        for name, values in kept.items():
+            state[name] = layer.scatter(values, initial_value(optimizer, parameter, name), after.survivors)
 
 
 def initial_value(optimizer: torch.optim.Optimizer, parameter: Tensor, name: str) -> Tensor | float:

@@ -6,7 +6,7 @@ from annotated_types import Interval
 
 from models.optimizers import SGD, AnyOptimizer
 from models.schedules import AnySchedule, Cosine
-from models.types import Count, setting
+from models.types import Count, Storage, setting
 
 Loss = Literal["cross_entropy", "mse"]
 
@@ -21,9 +21,12 @@ class Augmentation:
 
 @setting
 class Training:
+    """storage: how layers keep their weights; `auto` takes what is fastest here, and says so in the trial."""
+
     epochs: Count = 10
     batch_size: Count = 128
     loss: Loss = "cross_entropy"
     optimizer: AnyOptimizer = SGD()
     schedule: AnySchedule = Cosine()
     augmentation: Augmentation = Augmentation()
+    storage: Storage = "auto"

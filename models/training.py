@@ -11,9 +11,11 @@ from torch import Tensor
 
 from models import optimizers
 from models.augmentation import augment, refuse_vectors
+from models.autograd_steps import AutogradSteps
 from models.connections import Connections
 from models.data.samples import Split
 from models.evaluation import Evaluation, evaluate
+from models.fused import FusedSteps, choose_storages
 from models.layers import Dropout, sparse_layers
 from models.leaks import ConnectionLeak as ConnectionLeak
 from models.leaks import refuse_leaks
@@ -24,7 +26,6 @@ from models.recipe import Augmentation, Training
 from models.rewiring import SET, AnyRewiring, Moment
 from models.seeds import generator
 from models.topologies import AnyTopology
-from models.types import Storage
 
 Evaluate = Literal["every_epoch", "end"]
 
@@ -54,7 +55,6 @@ class Plan:
     rewiring: AnyRewiring
     training: Training
     seed: int
-    storage: Storage = "auto"
     evaluate: Evaluate = "every_epoch"
 
 
@@ -102,9 +102,11 @@ class Run:
         refuse_vectors(plan.training.augmentation, split.input_shape)
         self.plan, self.split = plan, split
         weights = generator(plan.seed, "weights")
-        self.network = plan.network.build(split.input_shape, split.classes, connections, weights, plan.storage)
+        self.network = plan.network.build(split.input_shape, split.classes, connections, weights, plan.training.storage)
         self.layers = sparse_layers(self.network)
         self.optimizer = optimizers.build(plan.training.optimizer, self.network)
+        if plan.training.augmentation == Augmentation():
+            choose_storages(self.network, self.optimizer)
         self.streams = {name: generator(plan.seed, name) for name in ("order", "augmentation", "dropout", "rewiring")}
         for module in self.network.modules():
             if isinstance(module, Dropout):
@@ -113,7 +115,7 @@ class Run:
         self.epoch = 0
         self.reports: list[EpochReport] = []
         self.gradient_flow: list[GradientFlow] = []
-        self.loss = loss_function(plan.training.loss, split.classes)
+        self.loss = self._own_loss = loss_function(plan.training.loss, split.classes)
         self._sizes = batch_sizes(len(split.train), plan.training.batch_size)
         epochs, batch_size = plan.training.epochs, plan.training.batch_size
         self._probe = probe(split.train, epochs, batch_size, generator(plan.seed, "probe"))
@@ -159,35 +161,38 @@ class Run:
     def _learn(self) -> tuple[float, int, float]:
         """One epoch of optimizer steps and rewirings: mean loss, connections grown, last learning rate."""
         plan, train = self.plan.training, self.split.train
-        network, optimizer, loss_of = self.network.train(), self.optimizer, self.loss
-        steps, step = plan.epochs * len(self._sizes), self.epoch * len(self._sizes)
-        end = step + len(self._sizes)
-        parameters = list(network.parameters())
-        augmented = plan.augmentation != Augmentation()
-        order = torch.randperm(len(train), generator=self.streams["order"])
+        batches = torch.split(torch.randperm(len(train), generator=self.streams["order"]), self._sizes)
+        steps, before = plan.epochs * len(batches), self.epoch * len(batches)
+        rates = [plan.optimizer.lr * plan.schedule(before + step, steps) for step in range(len(batches))]
         losses: list[Tensor] = []
-        grown, lr = 0, 0.0
-        for batch in torch.split(order, self._sizes):
-            lr = plan.optimizer.lr * plan.schedule(step, steps)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            x = train.x.index_select(0, batch)  # five times as fast as train.x[batch]
-            if augmented:
-                x = augment(x, plan.augmentation, self.streams["augmentation"])
-            loss = loss_of(network(x), train.y.index_select(0, batch))
-            for parameter in parameters:
-                parameter.grad = None  # what optimizer.zero_grad does, without its bookkeeping at every step
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            losses.append(loss.detach())
-            step += 1
-            moment = Moment(step, steps, self.epoch + 1, plan.epochs, ends_epoch=step == end)
-            if self.plan.rewiring.due(moment):
-                self._refuse_divergence(loss.item())  # weights that are not numbers have no order to drop them by
+        grown = taken = 0
+        for step in range(1, len(batches) + 1):
+            ends_epoch = step == len(batches)
+            moment = Moment(before + step, steps, self.epoch + 1, plan.epochs, ends_epoch)
+            due = self.plan.rewiring.due(moment)
+            if due or ends_epoch:
+                losses.append(self.steps()(batches[taken:step], rates[taken:step]))
+                taken = step
+            if due:
+                self._refuse_divergence(losses[-1][-1].item())  # what is no number has no order to drop weights by
                 grown += self._rewire(moment)
-        mean_loss = torch.stack(losses).double() @ torch.tensor(self._sizes).double() / len(train)
-        self._refuse_divergence(mean_loss.item())
-        return mean_loss.item(), grown, lr
+        mean_loss = (torch.cat(losses) @ torch.tensor(self._sizes).double()).item() / len(train)
+        self._refuse_divergence(mean_loss)
+        return mean_loss, grown, rates[-1]
+
+    def steps(self) -> FusedSteps | AutogradSteps:
+        """How the optimizer steps until the next rewiring are taken: the storages may be others after it."""
+        plan, train, network = self.plan.training, self.split.train, self.network.train()
+        augmented = plan.augmentation != Augmentation()
+        if not augmented and self.loss is self._own_loss:
+            fused = FusedSteps.of(network, self.optimizer, plan.loss, train, plan.batch_size)
+            if fused is not None:
+                return fused
+        prepare = self._augmented if augmented else _as_it_is
+        return AutogradSteps(network, self.optimizer, self.loss, train, prepare)
+
+    def _augmented(self, x: Tensor) -> Tensor:
+        return augment(x, self.plan.training.augmentation, self.streams["augmentation"])
 
     def _rewire(self, moment: Moment) -> int:
         """How many connections were grown."""
@@ -221,7 +226,6 @@ def start(
     training: Training,
     split: Split,
     seed: int,
-    storage: Storage = "auto",
     evaluate: Evaluate = "every_epoch",
 ) -> Run:
     """A fresh run: every random stream derives from `seed`, torch's global one is neither read nor changed.
@@ -230,11 +234,15 @@ def start(
     Raises: ValueError, if the network cannot take such inputs or a layer has fewer weights than asked; ConnectionLeak,
     if the topology did not place the counts
     """
-    plan = Plan(network, tuple(counts), topology, rewiring, training, seed, storage, evaluate)
+    plan = Plan(network, tuple(counts), topology, rewiring, training, seed, evaluate)
     layers = network.layers(split.input_shape, split.classes)
     run = Run(plan, topology(layers, plan.counts, generator(seed, "topology")), split)
     refuse_leaks(run.layers, plan.counts)
     return run
+
+
+def _as_it_is(x: Tensor) -> Tensor:
+    return x
 
 
 def batch_sizes(samples: int, batch_size: int) -> list[int]:

@@ -13,8 +13,11 @@ NonNegative = Annotated[float, Interval(ge=0)]
 Momentum = Annotated[float, Interval(ge=0, lt=1)]
 Count = Annotated[int, Interval(ge=1)]
 
-Storage = Literal["auto", "masked"]
-"""How a sparse layer keeps its weights. `auto` chooses by device, shape and density."""
+StorageKind = Literal["masked", "compressed"]
+"""How a sparse layer keeps its weights: all of them and a mask, or the active ones alone."""
+
+Storage = Literal["auto", "masked", "compressed"]
+"""What a user may ask for. `auto` chooses by device, shape and density."""
 
 T = TypeVar("T")
 

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from models.networks import AnyNetwork
 from models.rewiring import AnyRewiring
+from models.types import StorageKind
 
 Stage = Literal["search", "shortlist", "final"]
 
@@ -39,6 +40,9 @@ class Assignment:
         return _ASSIGNMENT.validate_python(value)
 
 
+_PER_LAYER = ("nnz", "nnz_asked", "storage")
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What one whole training gave; every number measured, none taken from what was asked but `nnz_asked`.
@@ -47,6 +51,7 @@ class Outcome:
     nnz          connections of each layer, counted in the live network after training
     macs         multiply-adds per sample
     connections  hash over all layers' connections
+    storage      of each layer, as the training ended
     egf_1, egf_2 mean effective gradient flow over the (at most 11) points measured, that before training included
     epochs       run
     """
@@ -59,18 +64,18 @@ class Outcome:
     nnz: tuple[int, ...]
     nnz_asked: tuple[int, ...]
     connections: str
-    storage: str
+    storage: tuple[StorageKind, ...]
     egf_1: float | None
     egf_2: float | None
     seconds: float
     epochs: int
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"nnz": list(self.nnz), "nnz_asked": list(self.nnz_asked)}
+        return asdict(self) | {name: list(getattr(self, name)) for name in _PER_LAYER}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        return cls(**{**value, "nnz": tuple(value["nnz"]), "nnz_asked": tuple(value["nnz_asked"])})
+        return cls(**value | {name: tuple(value[name]) for name in _PER_LAYER})
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,23 @@
-"""The data sets that this process has read: a worker trains run after run on one."""
+"""The data that this process has read and split: a worker trains run after run on the same."""
 
 from functools import lru_cache
 from pathlib import Path
 
 from models.data import AnyData
-from models.data.samples import DataSet
+from models.data.samples import DataSet, Split, final_split, search_split
 
 
 class DataChanged(RuntimeError):
     """The data is no longer what the job was submitted with: its trials could not be compared."""
+
+
+def split(setting: AnyData, data_dir: Path | None, seed: int, data_hash: str | None, validation: float | None) -> Split:
+    """The samples of a training, standardised.
+
+    seed        of the data, if they are generated, and of the validation part
+    validation  share held out in the search; None for the final split, against the test part
+    """
+    return _split(load(setting, data_dir, seed, data_hash), seed, validation)
 
 
 def load(setting: AnyData, data_dir: Path | None, seed: int, data_hash: str | None) -> DataSet:
@@ -30,3 +39,8 @@ def load(setting: AnyData, data_dir: Path | None, seed: int, data_hash: str | No
 @lru_cache(maxsize=2)
 def _load(setting: AnyData, data_dir: Path | None, seed: int) -> DataSet:
     return setting.load(data_dir, seed)
+
+
+@lru_cache(maxsize=1)
+def _split(data: DataSet, seed: int, validation: float | None) -> Split:
+    return final_split(data) if validation is None else search_split(data, validation, seed)

@@ -85,7 +85,7 @@ def _trial(problem: Problem, each: Finished) -> dict[str, Any]:
         "weights": sum(nnz) if nnz else None,
         "macs": macs(problem.layers, nnz) if nnz else None,
         "seed": each.assignment.seed,
-        "storage": outcome.storage if outcome else None,
+        "storage": list(outcome.storage) if outcome else None,
         "connections": outcome.connections if outcome else None,
         "loss": outcome.loss if outcome else last.get("loss"),
         "accuracy": outcome.accuracy if outcome else last.get("accuracy"),

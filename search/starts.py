@@ -1,8 +1,9 @@
 """The first points of a search: networks set by hand, where the space contains them."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import get_args
 
 from models import allocation
@@ -28,9 +29,10 @@ def starts(spec: JobSpec, layers: Sequence[LayerShape]) -> tuple[Start, ...]:
     """The starts that the space contains, in the order they are tried; of two with the same counts the first."""
     space = spec.search.space
     searched = prunable(spec.network, layers)
+    points: Iterable[tuple[str, Sequence[float]]]
     match space:
         case Free():
-            points = _in_free_space(space, searched)
+            points = _in_free_space(space, tuple(searched))
         case Budget():
             total = budget_weights(space, layers) - kept_weights(spec.network, layers)
             points = _in_budget(space, searched, total)
@@ -67,7 +69,12 @@ def _inside(ratios: Sequence[float], window: float) -> Sequence[float] | None:
     return [ratio - (high + low) / 2 for ratio in ratios]
 
 
-def _in_free_space(space: Free, layers: Sequence[LayerShape]) -> Iterator[tuple[str, Sequence[float]]]:
+@lru_cache(maxsize=8)  # the scan takes a tenth of a second, and every trial asks for it
+def _in_free_space(space: Free, layers: tuple[LayerShape, ...]) -> tuple[tuple[str, Sequence[float]], ...]:
+    return tuple(_scan(space, layers))
+
+
+def _scan(space: Free, layers: Sequence[LayerShape]) -> Iterator[tuple[str, Sequence[float]]]:
     for rule in get_args(hand_set.Rule):
         for density in _from_the_middle(space):
             found = hand_set.densities(rule, layers, density)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
-from models import training
-from models.data.samples import Split, final_split, search_split
+from models import crossover, training
+from models.data.samples import Split
 from models.training import EpochReport, Run
+from models.warm import compile_kernels
 from search import remembered
 from search.capacity import macs
 from search.points import Assignment, Outcome
@@ -32,7 +33,8 @@ def perform(
         search.remembered.DataChanged, if it is another. A trial that raises has failed: Optuna is told so, no value.
     """
     final = assignment.stage == "final"
-    split = _split(spec, data_dir, data_hash, final)
+    validation = None if final else spec.data.validation
+    split = remembered.split(spec.data, data_dir, split_seed(spec), data_hash, validation)
     run = training.start(
         assignment.network,
         assignment.counts,
@@ -47,22 +49,24 @@ def perform(
     yield _outcome(assignment, split, run)
 
 
-def warm_up() -> None:
-    """Loads what the first training of a process would load, so that those forked from this one need not."""
+def warm_up(crossover_file: Path | None = None) -> None:
+    """Loads what the first training of a process would load, so that those forked from this one need not.
+
+    crossover_file  measured on this machine, used if it is there
+
+    Raises: ValueError for a file that is no such measurement
+    """
+    if crossover_file is not None and crossover_file.exists():
+        crossover.use(crossover.Crossover.read(crossover_file))
     # torch's compiler comes with the first optimizer, scikit-learn with the first data set: seconds of imports.
     for name in ("torch._dynamo", "sklearn.datasets"):
         importlib.import_module(name)
+    compile_kernels()
 
 
 def single_thread() -> None:
     """One thread for this process's trainings: workers share the cores as whole processes, one trial each."""
     torch.set_num_threads(1)
-
-
-def _split(spec: JobSpec, data_dir: Path | None, data_hash: str | None, final: bool) -> Split:
-    seed = split_seed(spec)
-    data = remembered.load(spec.data, data_dir, seed, data_hash)
-    return final_split(data) if final else search_split(data, spec.data.validation, seed)
 
 
 def _outcome(assignment: Assignment, split: Split, run: Run) -> Outcome:
@@ -82,7 +86,7 @@ def _outcome(assignment: Assignment, split: Split, run: Run) -> Outcome:
         nnz=nnz,
         nnz_asked=assignment.counts,
         connections=hashlib.sha256(hashes.encode()).hexdigest(),
-        storage="+".join(sorted({layer.storage for layer in run.layers.values()})),
+        storage=tuple(layer.storage for layer in run.layers.values()),
         egf_1=_mean([measured.egf_1 for measured in run.gradient_flow]),
         egf_2=_mean([measured.egf_2 for measured in run.gradient_flow]),
         seconds=math.fsum(report.seconds for report in run.reports),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import jobs, run, serving
+from app.cli import bench, jobs, run, serving
 from app.cli.failures import report_failures
 
 cli = typer.Typer(
@@ -29,6 +29,7 @@ for command in (
     jobs.cancel,
 ):
     cli.command()(command)
+cli.add_typer(bench.bench)
 
 
 def _print_version(asked: bool) -> None:

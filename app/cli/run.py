@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -41,8 +41,8 @@ def run(
     value = specfile.read(spec)
     _validate(spec, value)
     notes = Console(stderr=True, highlight=False)
-    with _sigterm_as_interrupt():
-        job, report, where = _run(value, state_dir, data_dir, workers or local.cores(), notes)
+    with _interruptible() as is_interrupted:
+        job, report, where = _run(value, state_dir, data_dir, workers or local.cores(), notes, is_interrupted)
     file = _keep(report, state_dir, job["id"])
     print_report(report, as_json)
     if not as_json:
@@ -53,7 +53,12 @@ def run(
 
 
 def _run(
-    value: dict[str, Any], state_dir: Path, data_dir: Path | None, workers: int, notes: Console
+    value: dict[str, Any],
+    state_dir: Path,
+    data_dir: Path | None,
+    workers: int,
+    notes: Console,
+    is_interrupted: Callable[[], bool],
 ) -> tuple[Job, dict[str, Any], str | None]:
     """The ended job, its report, and its page where the server stays."""
     if not state.is_held(state_dir):
@@ -66,7 +71,7 @@ def _run(
         job = client.submit(value)
         _note(notes, f"job {job['id']}: {page(client, job)}")
         try:
-            job = _follow(client, job, server, state_dir, notes)
+            job = _follow(client, job, server, state_dir, notes, is_interrupted)
         except KeyboardInterrupt:
             _cancel(client, job, notes)
             raise typer.Exit(INTERRUPTED) from None
@@ -84,11 +89,20 @@ def _validate(path: Path, value: dict[str, Any]) -> None:
         raise specfile.InvalidFile(f"{path}: not a valid job", error.faults) from None
 
 
-def _follow(client: Client, job: Job, server: local.Local, state_dir: Path, notes: Console) -> Job:
+def _follow(
+    client: Client,
+    job: Job,
+    server: local.Local,
+    state_dir: Path,
+    notes: Console,
+    is_interrupted: Callable[[], bool],
+) -> Job:
     try:
         with progress.display(notes) as display:
             for latest in progress.follow(client, job["id"], PATIENCE):
                 display.show(latest)
+                if is_interrupted():
+                    raise KeyboardInterrupt
     except Unreachable as error:
         server.check()
         raise Unreachable(f"{error}; the job is kept, `snas serve --state {state_dir}` goes on with it") from None
@@ -126,15 +140,25 @@ def _note(notes: Console, text: str) -> None:
 
 
 @contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """A request to end is treated like Ctrl-C: the job is cancelled and the server ended first."""
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and a request to end are one: the job is cancelled and the server ended first.
+
+    Whether one of them came is to be asked for as well: an exception that a signal raises within a destructor is lost.
+    """
+    asked = False
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the cleaning up short
+        nonlocal asked
+        asked = True
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)  # a second one must not cut the cleaning up short
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, interrupt)
     try:
-        yield
+        yield lambda: asked
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

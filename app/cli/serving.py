@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 WithParent = Annotated[bool, typer.Option(parent.WITH_PARENT, hidden=True)]
 
+KERNELS = Path(__file__).parents[2] / "models" / "kernels"
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 """A trial trains on one core: many side by side use a machine best, and sums are taken in one order."""
 
@@ -79,7 +80,8 @@ def _settings(state_dir: Path, data_dir: Path | None) -> "Settings":
 def _prepare(role: str, state_dir: Path, with_parent: bool) -> None:
     # Read by torch, BLAS and Numba when they are imported, so before anything imports them.
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-    os.environ["NUMBA_CACHE_DIR"] = str(state_dir.absolute() / "numba")
+    if not os.access(KERNELS, os.W_OK):  # where Numba keeps what it compiled unless told otherwise
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(state_dir.absolute() / "numba"))
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO,

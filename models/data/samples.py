@@ -29,7 +29,7 @@ class Samples:
 
     def at(self, positions: Tensor) -> "Samples":
         """A copy of those at `positions`, int64 [m], in their order."""
-        return Samples(self.x[positions], self.y[positions])
+        return Samples(self.x.index_select(0, positions), self.y.index_select(0, positions))  # faster than x[positions]
 
 
 @dataclass(frozen=True, eq=False)

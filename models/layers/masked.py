@@ -1,32 +1,31 @@
 """The masked storage: a dense weight and a mask. The reference, and the form for GPUs."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models.connections import Connections
-
-if TYPE_CHECKING:
-    from models.rewiring.rewiring import Rewired
+from models.layers.layout import is_batch_innermost
 
 
 class Masked(nn.Module):
-    """Weights of one sparse layer, kept dense. Every way to reach them that depends on this form is here.
+    """Weights of one sparse layer, kept dense.
 
-    weight     [*shape]      the parameter; what lies outside the mask never shows
+    dense      [*shape]      the parameter; what lies outside the mask never shows
     mask       [*shape]      1 where active, of the weight's type so that one product applies it; None where all are
     positions  int64 [nnz]   of the active weights, on the weight's device
     """
 
-    weight: nn.Parameter
+    dense: nn.Parameter
     mask: Tensor | None
     positions: Tensor
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, parameter: nn.Parameter | None = None) -> None:
+        """parameter  one to use from now on, whatever its shape was"""
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(connections.shape))
+        parameter = nn.Parameter(torch.zeros(0)) if parameter is None else parameter
+        parameter.data = torch.zeros(connections.shape, dtype=parameter.dtype, device=parameter.device)
+        self.dense = parameter
         self._connect(connections)
 
     @property
@@ -35,10 +34,14 @@ class Masked(nn.Module):
 
     @property
     def parameter(self) -> nn.Parameter:
-        return self.weight
+        return self.dense
 
     def linear(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        return functional.linear(x, self.masked(), bias)
+        if x.dim() == 2 and is_batch_innermost(x):
+            # What comes out lies as what came in, so that a compressed layer after this one copies nothing.
+            product = self.weight() @ x.t()
+            return (product if bias is None else product + bias.unsqueeze(1)).t()
+        return functional.linear(x, self.weight(), bias)
 
     def conv2d(
         self,
@@ -48,59 +51,41 @@ class Masked(nn.Module):
         padding: tuple[int, int] | str,
         dilation: tuple[int, int],
     ) -> Tensor:
-        return functional.conv2d(x, self.masked(), bias, stride, padding, dilation)
+        return functional.conv2d(x, self.weight(), bias, stride, padding, dilation)
 
-    def gather(self, state: Tensor) -> Tensor:
-        """[nnz]: what a tensor shaped like the parameter holds at the active weights."""
-        return state.reshape(-1).index_select(0, self.positions)
+    def gather(self, state: Tensor, positions: Tensor | None = None) -> Tensor:
+        return state.reshape(-1).index_select(0, self._here(positions))
 
-    def scatter(self, active: Tensor, elsewhere: Tensor | float) -> Tensor:
-        """A tensor shaped like the parameter: `active` [nnz] at the active weights, `elsewhere` at the others."""
-        return self._scattered(self.positions, active, elsewhere)
-
-    def carry(self, state: Tensor, rewired: "Rewired", initial: Tensor | float) -> Tensor:
-        """`state` of the survivors, bit for bit, and `initial` at all other weights."""
-        survivors = rewired.survivors.to(state.device)
-        return self._scattered(survivors, state.reshape(-1).index_select(0, survivors), initial)
-
-    def rewire(self, rewired: "Rewired") -> None:
-        with torch.no_grad():
-            values = self.carry(self.weight, rewired, 0.0).reshape(-1)
-            values[rewired.grown.to(values.device)] = rewired.values.to(values)
-            self.weight.copy_(values.view(self.weight.shape))
-        self._connect(rewired.connections)
-
-    def replace(self, connections: Connections, values: Tensor) -> None:
-        """Other connections and their values; the parameter stays the same object."""
-        self._connect(connections)
-        with torch.no_grad():
-            self.weight.copy_(self.scatter(values.to(self.weight), 0.0))
-
-    def dense(self) -> Tensor:
-        return self.scatter(self.gather(self.weight.detach()), 0.0)
-
-    def count_active(self) -> int:
-        return self.weight.numel() if self.mask is None else int(self.mask.count_nonzero())
-
-    def masked(self) -> Tensor:
-        return self.weight if self.mask is None else self.weight * self.mask
-
-    def _scattered(self, positions: Tensor, values: Tensor, elsewhere: Tensor | float) -> Tensor:
-        state = torch.empty(self.weight.shape, dtype=values.dtype, device=values.device)
+    def scatter(self, values: Tensor, elsewhere: Tensor | float, positions: Tensor | None = None) -> Tensor:
+        state = torch.empty(self.dense.shape, dtype=values.dtype, device=values.device)
         if isinstance(elsewhere, Tensor):
             state.copy_(elsewhere)
         else:
             state.fill_(elsewhere)
-        state.view(-1)[positions] = values
+        state.view(-1)[self._here(positions)] = values
         # The weight may be channels-last, and fused optimizers walk weight and state side by side through memory.
-        return state if self.weight.is_contiguous() else torch.empty_like(self.weight, dtype=values.dtype).copy_(state)
+        return state if self.dense.is_contiguous() else torch.empty_like(self.dense, dtype=values.dtype).copy_(state)
+
+    def replace(self, connections: Connections, values: Tensor) -> None:
+        self._connect(connections)
+        with torch.no_grad():
+            self.dense.copy_(self.scatter(values.to(self.dense), 0.0))
+
+    def weight(self) -> Tensor:
+        return self.dense if self.mask is None else self.dense * self.mask
+
+    def count_active(self) -> int:
+        return self.dense.numel() if self.mask is None else int(self.mask.count_nonzero())
+
+    def _here(self, positions: Tensor | None) -> Tensor:
+        return self.positions if positions is None else positions.to(self.dense.device)
 
     def _connect(self, connections: Connections) -> None:
         full = connections.nnz == connections.total
         self._connections = connections
         # Not persistent: the layer's state holds connections and values, whatever the storage.
-        self.register_buffer("positions", connections.positions.to(self.weight.device), persistent=False)
-        self.register_buffer("mask", None if full else connections.mask().to(self.weight), persistent=False)
+        self.register_buffer("positions", connections.positions.to(self.dense.device), persistent=False)
+        self.register_buffer("mask", None if full else connections.mask().to(self.dense), persistent=False)
 
     def _save_to_state_dict(self, destination: dict[str, Tensor], prefix: str, keep_vars: bool) -> None:
         """Nothing: the layer saves what is stored here."""

@@ -1,18 +1,17 @@
 """What every sparse layer is, whatever it computes and however its weights are stored."""
 
 import math
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from models.connections import Connections, random_connections
 from models.layers.initialisation import initialise
-from models.layers.masked import Masked
-from models.types import Storage
-
-if TYPE_CHECKING:
-    from models.rewiring.rewiring import Rewired
+from models.layers.storages import STORAGES, choose
+from models.layers.stored import Stored
+from models.rewired import Rewired
+from models.types import Storage, StorageKind
 
 
 class SparseLayer(nn.Module):
@@ -23,7 +22,7 @@ class SparseLayer(nn.Module):
     """
 
     bias: nn.Parameter | None
-    stored: Masked
+    stored: Stored
 
     def __init__(
         self,
@@ -42,7 +41,8 @@ class SparseLayer(nn.Module):
             connections = random_connections(shape, count_for(density, math.prod(shape)), generator)
         if tuple(connections.shape) != shape:
             raise ValueError(f"connections: shape {tuple(connections.shape)} is not allowed; the layer has {shape}")
-        self.stored = Masked(connections)
+        self._asked = storage
+        self._store(choose(storage, connections, torch.get_default_device()), connections)
         self.bias = nn.Parameter(torch.zeros(shape[0])) if bias else None
         initialise(self, "relu", generator)
 
@@ -63,43 +63,72 @@ class SparseLayer(nn.Module):
     @property
     def weight(self) -> Tensor:
         """[*shape]: the weights, 0 where absent, for modules that read those of an ordinary layer. Not for writing."""
-        return self.stored.masked()
+        return self.stored.weight()
 
     @property
-    def storage(self) -> str:
-        """The storage in use."""
-        return "masked"
+    def storage(self) -> StorageKind:
+        """The storage in use. Where it was left open, another may be chosen when a rewiring changes the density."""
+        return self._storage
 
-    def rewire(self, rewired: "Rewired") -> None:
+    def rewire(self, rewired: Rewired) -> None:
         """Takes other connections; the weights of survivors stay bit for bit."""
-        self.stored.rewire(rewired)
+        after = rewired.connections
+        kept = self.gather(self.parameter.detach(), rewired.survivors)
+        values = kept.new_empty(after.nnz)
+        here, there = (places.to(kept.device) for places in rewired.places)
+        values[here], values[there] = kept, rewired.values.to(kept)
+        if after.nnz != self.count_active():
+            self.store_as(choose(self._asked, after, self.parameter.device), self._asked)
+        self.stored.replace(after, values)
 
-    def carry(self, state: Tensor, rewired: "Rewired", initial: Tensor | float) -> Tensor:
-        """Optimizer state after the rewiring: that of survivors bit for bit, `initial` at grown and absent ones.
+    def gather(self, state: Tensor, positions: Tensor | None = None) -> Tensor:
+        """What `state`, shaped like `parameter`, holds at active weights, in position order.
 
-        state, initial (or one number for all)  shaped like `parameter`
+        positions  int64 [k]  some of the active ones, ascending; all by default
         """
-        return self.stored.carry(state, rewired, initial)
+        return self.stored.gather(state, positions)
 
-    def gather(self, state: Tensor) -> Tensor:
-        """[nnz]: what `state`, shaped like `parameter`, holds at the active weights, in position order."""
-        return self.stored.gather(state)
+    def scatter(self, values: Tensor, elsewhere: Tensor | float = 0.0, positions: Tensor | None = None) -> Tensor:
+        """The inverse of `gather`: a tensor shaped like `parameter`, `values` at these active weights.
 
-    def scatter(self, active: Tensor, elsewhere: Tensor | float = 0.0) -> Tensor:
-        """The inverse of `gather`: a tensor shaped like `parameter` with `active` [nnz] at the active weights."""
-        return self.stored.scatter(active, elsewhere)
+        elsewhere  what it holds at all others: one number, or a tensor shaped like `parameter`
+        """
+        return self.stored.scatter(values, elsewhere, positions)
 
     def assign(self, values: Tensor, connections: Connections | None = None) -> None:
         """Sets the active weights, [nnz] in position order, and first the connections if given."""
         self.stored.replace(connections or self.connections, values)
 
+    def store_as(self, kind: StorageKind, asked: Storage | None = None) -> None:
+        """Keeps the same weights in this storage; the parameter stays the same object, and needs a fresh optimizer.
+
+        asked  what holds from now on: `auto` lets another be chosen when the density changes; by default `kind`
+        """
+        self._asked = kind if asked is None else asked
+        if kind != self.storage:
+            connections, values = self.connections, self.values.detach()
+            self._store(kind, connections, self.parameter)
+            self.stored.replace(connections, values)
+
+    @property
+    def asked_storage(self) -> Storage:
+        return self._asked
+
     def to_dense(self) -> Tensor:
         """[*shape]: a copy of the weights, 0 where absent."""
-        return self.stored.dense()
+        connections, values = self.connections, self.values.detach()
+        dense = values.new_zeros(connections.total)
+        dense[connections.positions.to(dense.device)] = values
+        return dense.view(connections.shape)
 
     def count_active(self) -> int:
         """Active connections, counted from what the forward pass uses."""
         return self.stored.count_active()
+
+    def _store(self, kind: StorageKind, connections: Connections, parameter: nn.Parameter | None = None) -> None:
+        """The storage from now on, its weights 0. A parameter given stays the same object, and so the optimizer's."""
+        self._storage = kind
+        self.stored = STORAGES[kind](connections, parameter)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

@@ -10,7 +10,16 @@ import torch
 from torch import nn
 
 from models.connections import Connections
-from models.layers import Dropout, SparseConv2d, SparseLinear, activation, initialise
+from models.layers import (
+    BatchNorm1d,
+    BatchNorm2d,
+    Dropout,
+    MaxPool2d,
+    SparseConv2d,
+    SparseLinear,
+    activation,
+    initialise,
+)
 from models.networks.shapes import LayerShape
 from models.types import Storage
 
@@ -61,7 +70,7 @@ class Stack:
         layers = zip(self.layers(input_shape, classes), connections, strict=True)
         for number, feature in enumerate(self.features, start=1):
             if isinstance(feature, Pool):
-                network.add_module(f"pool{number}", nn.MaxPool2d(2))
+                network.add_module(f"pool{number}", MaxPool2d(2))
             else:
                 self._add_convolution(network, feature, *next(layers), generator, storage)
         if len(input_shape) > 1:
@@ -110,7 +119,7 @@ class Stack:
         initialise(layer, self.activation, generator)
         network.add_module(shape.name, layer)
         if self.batch_norm:
-            network.add_module(f"{shape.name}_norm", nn.BatchNorm2d(channels))
+            network.add_module(f"{shape.name}_norm", BatchNorm2d(channels))
         network.add_module(f"{shape.name}_activation", activation(self.activation, channels))
 
     def _add_connected(
@@ -128,7 +137,7 @@ class Stack:
         initialise(layer, self.activation if hidden else "linear", generator)
         network.add_module(shape.name, layer)
         if normed:
-            network.add_module(f"{shape.name}_norm", nn.BatchNorm1d(out))
+            network.add_module(f"{shape.name}_norm", BatchNorm1d(out))
         if hidden:
             network.add_module(f"{shape.name}_activation", activation(self.activation, out))
         if hidden and self.dropout:

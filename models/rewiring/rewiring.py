@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
-from torch import Tensor
 
-from models.connections import Connections
+from models.rewired import Rewired as Rewired
 
 if TYPE_CHECKING:
     from models.layers.sparse import SparseLayer
@@ -34,28 +32,6 @@ class Moment:
     @property
     def last(self) -> bool:
         return self.step == self.steps
-
-
-@dataclass(frozen=True, eq=False)
-class Rewired:
-    """One layer after a rewiring.
-
-    connections  after it
-    grown        int64 [g]  positions of the new connections, ascending; a position that was removed and grown again at
-                            the same moment is new, not a survivor
-    values       [g]        their weights, in the same order
-    """
-
-    connections: Connections
-    grown: Tensor
-    values: Tensor
-
-    @cached_property
-    def survivors(self) -> Tensor:
-        """int64 [nnz - g]: positions of the connections that stayed, ascending."""
-        stayed = torch.ones(self.connections.nnz, dtype=torch.bool)
-        stayed[torch.searchsorted(self.connections.positions, self.grown)] = False
-        return self.connections.positions[stayed]
 
 
 class Rewiring(Protocol):

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from models.connections import Connections, top_k
+from models.kernels.selection import nearest_zero
 from models.rewiring.rewiring import Moment, Rewired, State
 from models.types import Share, setting
 
@@ -60,14 +61,14 @@ class SET:
 
     def _rewired(self, layer: "SparseLayer", regrow: bool, generator: torch.Generator) -> Rewired | None:
         before = layer.connections
-        removed = removed_by_sign(layer.values.detach().cpu(), self.fraction)
-        count = int(removed.sum())
-        if before.nnz == before.total or count == 0:
+        if before.nnz == before.total:
             return None
-        kept = Connections(before.shape, before.positions[~removed])
+        kept = before.kept(removed_by_sign(layer.values.detach().cpu(), self.fraction))
+        count = before.nnz - kept.nnz
+        if count == 0:
+            return None
         grown = kept.sample_absent(count if regrow else 0, generator)
-        after = torch.cat([kept.positions, grown]).sort().values
-        return Rewired(Connections(before.shape, after), grown, self._values(grown.numel(), generator))
+        return Rewired(kept.grown(grown), grown, self._values(grown.numel(), generator))
 
     def _values(self, count: int, generator: torch.Generator) -> Tensor:
         if self.grown == "zero":
@@ -80,10 +81,10 @@ def removed_by_sign(values: Tensor, fraction: float) -> Tensor:
 
     values  [nnz]  on ties the lower position goes first
     """
-    removed = values == 0
-    for sign in (values > 0, values < 0):
-        indices = sign.nonzero().flatten()
-        # The decimal that was written: the float nearest .29 is below it and would take 28 of 100.
-        count = math.floor(Fraction(str(fraction)) * indices.numel())
-        removed[indices[top_k(-values[indices].abs(), count)]] = True
-    return removed
+    numbers = (values if values.dtype is torch.float64 else values.float()).contiguous().numpy()
+    # The decimal that was written: the float nearest .29 is below it and would take 28 of 100.
+    share = Fraction(str(fraction))
+    positive, negative = (math.floor(share * int(np.count_nonzero(sign))) for sign in (numbers > 0, numbers < 0))
+    removed = np.empty(numbers.size, np.bool_)
+    nearest_zero(numbers.view(f"u{numbers.itemsize}"), 8 * numbers.itemsize, positive, negative, removed)
+    return torch.from_numpy(removed)

@@ -276,10 +276,14 @@ def test_a_missing_file_or_data_directory_is_named(snas: Snas, tmp_path: Path) -
     assert "does not exist" in err
 
 
-def test_a_request_to_end_is_met_like_ctrl_c_and_later_ones_are_not_heard() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with run._sigterm_as_interrupt():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_request_to_end_are_one_and_later_ones_are_not_heard(number: signal.Signals) -> None:
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    with run._interruptible() as is_interrupted:
+        assert not is_interrupted()
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number)
+        assert is_interrupted()
         signal.raise_signal(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) == before
+        signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before

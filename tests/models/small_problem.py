@@ -1,5 +1,6 @@
 """A problem that a small network learns in a moment, and runs on it."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from models.recipe import Training
 from models.rewiring import SET
 from models.topologies import Random
 from models.training import Run, start
+from models.types import Storage
 
 IMAGE = (2, 8, 8)
 
@@ -33,12 +35,14 @@ def begin(
     rewiring: Any = None,
     seed: int = 1,
     training: Training | None = None,
+    storage: Storage = "auto",
     **options: Any,
 ) -> Run:
     network = network or MLP(widths=(16, 10))
     split = split or classes_in_space()
     counts = [round(density * layer.total) for layer in network.layers(split.input_shape, split.classes)]
     training = training or Training(epochs=4, batch_size=16, optimizer=SGD(lr=0.1))
+    training = replace(training, storage=storage)
     return start(network, counts, Random(), rewiring or SET(), training, split, seed, **options)
 
 

@@ -2,13 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from models.connections import Connections, random_connections, top_k
+from models.connections import Connections, places, random_connections, top_k
+from models.kernels import positions as kernels
 from models.seeds import generator
 
 SHAPES = st.one_of(
@@ -138,3 +140,28 @@ def test_top_k_refuses_what_has_no_order() -> None:
         top_k(torch.tensor([1.0, math.nan]), 1)
     with pytest.raises(ValueError, match="count: 3 is not allowed; there are 2 scores"):
         top_k(torch.zeros(2), 3)
+
+
+@settings(deadline=None)  # compiled on first use
+@given(st.sets(st.integers(0, 10**12), max_size=60), st.data())
+def test_sought_positions_are_found_where_they_stand(held: set[int], data: st.DataObject) -> None:
+    positions = torch.tensor(sorted(held), dtype=torch.int64)
+    chosen = torch.tensor(data.draw(st.lists(st.booleans(), min_size=len(held), max_size=len(held))), dtype=torch.bool)
+    found = places(positions, positions[chosen])
+    assert found.tolist() == chosen.nonzero().flatten().tolist()
+
+
+@settings(deadline=None)
+@given(connections(), st.data())
+def test_what_is_removed_and_grown_again_gives_the_same_connections(active: Connections, data: st.DataObject) -> None:
+    flags = st.lists(st.booleans(), min_size=active.nnz, max_size=active.nnz)
+    removed = torch.tensor(data.draw(flags), dtype=torch.bool)
+    kept = active.kept(removed)
+    assert torch.equal(kept.positions, active.positions[~removed])
+    assert kept.grown(active.positions[removed]).hash() == active.hash()
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 20), max_size=30))
+def test_of_ascending_numbers_each_is_kept_once(numbers: list[int]) -> None:
+    assert kernels.distinct(np.array(sorted(numbers), dtype=np.int64)).tolist() == sorted(set(numbers))

@@ -23,8 +23,9 @@ class Toy(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = SparseLinear(3, 1, connections=Connections((1, 3), torch.tensor([0, 1])), generator=generator(0))
-        self.second = SparseLinear(2, 1, generator=generator(0))
+        active = Connections((1, 3), torch.tensor([0, 1]))
+        self.first = SparseLinear(3, 1, connections=active, storage="masked", generator=generator(0))
+        self.second = SparseLinear(2, 1, storage="masked", generator=generator(0))
 
     def loss(self) -> torch.Tensor:
         return (self.first(torch.tensor([3.0, 4.0, 7.0])) + self.second(torch.tensor([0.0, 12.0]))).sum()
@@ -32,7 +33,7 @@ class Toy(nn.Module):
 
 def trained(**network: Any) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
     split = classes_in_space()
-    run = begin(MLP(widths=(16, 10), **network), split, density=0.3)
+    run = begin(MLP(widths=(16, 10), **network), split, density=0.3, storage="masked")
     list(run.train())
     return run.network, split.train.x, split.train.y
 
@@ -108,7 +109,7 @@ def test_it_is_the_slope_along_the_active_gradient() -> None:
 
 
 def test_biases_and_norms_are_no_layers_of_it() -> None:
-    network = begin(MLP(widths=(16, 10), batch_norm=True)).network
+    network = begin(MLP(widths=(16, 10), batch_norm=True), storage="masked").network
     split = classes_in_space()
     loss = mean_loss(network, split.train.x, split.train.y)
     expected = sum(gradient.norm().item() for gradient in masked_gradients(network, loss)) / 3

@@ -4,6 +4,7 @@ import copy
 import io
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -13,8 +14,9 @@ from torch.nn import functional
 from models.connections import Connections, random_connections
 from models.layers import Dropout, SparseConv2d, SparseLayer, SparseLinear, activation, initialise, sparse_layers
 from models.layers.activations import Activation
-from models.rewiring import Rewired
+from models.rewired import Rewired
 from models.seeds import generator
+from models.types import Storage
 
 Make = Callable[..., SparseLayer]
 
@@ -28,7 +30,8 @@ def conv(density: float = 0.3, seed: int = 0, **options: object) -> SparseConv2d
 
 
 INPUTS = {SparseLinear: (4, 12), SparseConv2d: (4, 3, 9, 8)}
-LAYERS = pytest.mark.parametrize("make", [linear, conv], ids=["linear", "conv2d"])
+MAKERS = [partial(make, storage=storage) for make in (linear, conv) for storage in ("masked", "compressed")]
+LAYERS = pytest.mark.parametrize("make", MAKERS, ids=lambda make: f"{make.func.__name__}-{make.keywords['storage']}")
 DENSITIES = pytest.mark.parametrize("density", [0.05, 0.5, 1.0])
 
 
@@ -41,6 +44,14 @@ def ordinary(layer: SparseLayer, x: Tensor, weight: Tensor) -> Tensor:
         return functional.linear(x, weight, layer.bias)
     assert isinstance(layer, SparseConv2d)
     return functional.conv2d(x, weight, layer.bias, stride=2, padding=1)
+
+
+def agree(layer: SparseLayer, found: Tensor, expected: Tensor) -> bool:
+    """Equal bit for bit where torch computes both, else to float tolerance."""
+    if layer.storage == "masked":
+        return torch.equal(found, expected)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * float(expected.detach().abs().max()))
+    return True
 
 
 def other_connections(layer: SparseLayer, seed: int = 5) -> Rewired:
@@ -59,14 +70,35 @@ def test_a_layer_has_exactly_the_connections_of_its_density(make: Make, density:
     total = layer.to_dense().numel()
     assert layer.connections.nnz == layer.count_active() == layer.values.numel() == round(density * total)
     assert int(layer.to_dense().count_nonzero()) == round(density * total)
-    assert layer.storage == "masked"
+    assert layer.storage == make.keywords["storage"]  # type: ignore[attr-defined]
 
 
 @LAYERS
 @DENSITIES
 def test_the_forward_pass_is_that_of_the_dense_layer_with_zeros(make: Make, density: float) -> None:
     layer = make(density)
-    assert torch.equal(layer(inputs(layer)), ordinary(layer, inputs(layer), layer.to_dense()))
+    assert agree(layer, layer(inputs(layer)), ordinary(layer, inputs(layer), layer.to_dense()))
+
+
+@LAYERS
+def test_leading_dimensions_are_torchs(make: Make) -> None:
+    layer = make()
+    batch = inputs(layer)
+    shapes = [(12,), (1, 12), (2, 3, 12)] if isinstance(layer, SparseLinear) else [(3, 9, 8), (1, 3, 9, 8)]
+    for shape in shapes:
+        x = batch.flatten()[:1].expand(shape) * torch.randn(shape, generator=generator(3))
+        found, expected = layer(x), ordinary(layer, x, layer.to_dense())
+        assert found.shape == expected.shape
+        torch.testing.assert_close(found, expected)
+
+
+@LAYERS
+def test_outputs_may_be_changed_in_place(make: Make) -> None:
+    layer = make()
+    expected = functional.relu(layer(inputs(layer)))
+    changed = functional.relu(layer(inputs(layer)), inplace=True)
+    assert torch.equal(changed, expected)
+    changed.sum().backward()
 
 
 @LAYERS
@@ -85,9 +117,9 @@ def test_gradients_are_those_of_the_dense_layer_at_active_weights_and_zero_elsew
     assert torch.equal(layer.scatter(layer.gather(layer.parameter.grad)), layer.parameter.grad)
 
 
-@LAYERS
+@pytest.mark.parametrize("make", [linear, conv])
 def test_noise_outside_the_mask_never_shows(make: Make) -> None:
-    layer = make()
+    layer = make(storage="masked")
     before, dense, values = layer(inputs(layer)), layer.to_dense(), layer.values.clone()
     with torch.no_grad():
         noise = torch.randn(layer.parameter.shape, generator=generator(3)) * 100
@@ -118,7 +150,8 @@ def test_after_a_rewiring_survivors_keep_their_weight_bit_for_bit_and_the_grown_
     assert int(after.count_nonzero()) == rewired.connections.nnz == layer.count_active()
     assert layer.connections.hash() == rewired.connections.hash()
     assert layer.parameter is parameter
-    assert torch.equal(layer(inputs(layer)), ordinary(layer, inputs(layer), after.view(rewired.connections.shape)))
+    dense = after.view(rewired.connections.shape)
+    assert agree(layer, layer(inputs(layer)), ordinary(layer, inputs(layer), dense))
 
 
 @LAYERS
@@ -126,14 +159,20 @@ def test_carried_state_is_kept_by_survivors_and_initial_everywhere_else(make: Ma
     layer = make()
     rewired = other_connections(layer)
     state = torch.randn(layer.parameter.shape, generator=generator(1))
-    carried = layer.carry(state, rewired, 7.0).flatten()
-    survivors = rewired.survivors
-    assert torch.equal(carried[survivors], state.flatten()[survivors])
-    elsewhere = torch.ones(carried.numel(), dtype=torch.bool)
-    elsewhere[survivors] = False
-    assert bool((carried[elsewhere] == 7).all())
+    kept, survivors = layer.gather(state, rewired.survivors), rewired.survivors
+    before, grown = dict(zip(layer.connections.positions.tolist(), layer.gather(state), strict=True)), rewired.grown
+    assert kept.tolist() == [float(before[position]) for position in survivors.tolist()]
+    layer.rewire(rewired)
+    carried = layer.scatter(kept, 7.0, survivors)
+    assert carried.shape == layer.parameter.shape
+    assert torch.equal(layer.gather(carried, survivors), kept)
+    assert layer.gather(carried, grown).tolist() == [7.0] * len(grown)
+    assert int((carried != 7).sum()) == len(survivors)
     initial = torch.randn(layer.parameter.shape, generator=generator(2))
-    assert torch.equal(layer.carry(state, rewired, initial).flatten()[elsewhere], initial.flatten()[elsewhere])
+    carried = layer.scatter(kept, initial, survivors)
+    assert torch.equal(layer.gather(carried, survivors), kept)
+    assert torch.equal(layer.gather(carried, grown), layer.gather(initial, grown))
+    assert int((carried != initial).sum()) == len(survivors)
 
 
 @LAYERS
@@ -197,7 +236,9 @@ def test_a_density_that_leaves_no_connection_is_refused() -> None:
 
 @LAYERS
 def test_an_unknown_storage_is_refused_with_the_known_ones(make: Make) -> None:
-    with pytest.raises(ValueError, match="storage: 'sparse' is not allowed; it must be one of auto, masked"):
+    with pytest.raises(
+        ValueError, match="storage: 'sparse' is not allowed; it must be one of auto, masked, compressed"
+    ):
         make(storage="sparse")
 
 
@@ -219,7 +260,7 @@ def test_a_layer_may_do_without_a_bias(make: Make) -> None:
     layer = make(bias=False)
     assert layer.bias is None
     assert set(layer.state_dict()) == {"values", "positions"}
-    assert torch.equal(layer(inputs(layer)), ordinary(layer, inputs(layer), layer.to_dense()))
+    assert agree(layer, layer(inputs(layer)), ordinary(layer, inputs(layer), layer.to_dense()))
 
 
 @LAYERS
@@ -229,22 +270,26 @@ def test_the_same_generator_makes_the_same_layer(make: Make) -> None:
     assert one.connections.hash() != make(seed=4).connections.hash()
 
 
-def test_a_convolution_takes_the_geometry_of_torchs() -> None:
-    layer = SparseConv2d(2, 4, (3, 5), stride=(1, 2), padding="valid", dilation=2, density=0.5, generator=generator(0))
+@pytest.mark.parametrize("storage", ["masked", "compressed"])
+def test_a_convolution_takes_the_geometry_of_torchs(storage: Storage) -> None:
+    layer = SparseConv2d(2, 4, (3, 5), (1, 2), "valid", 2, density=0.5, storage=storage, generator=generator(0))
     x = torch.randn(2, 2, 12, 20, generator=generator(1))
     expected = functional.conv2d(x, layer.to_dense(), layer.bias, (1, 2), "valid", 2)
-    assert torch.equal(layer(x), expected)
+    assert agree(layer, layer(x), expected)
 
 
 def test_a_channels_last_convolution_rewires_as_any_other() -> None:
-    plain, layer = conv(), conv().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    plain, layer = conv(storage="masked"), conv(storage="masked")
+    layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = torch.randn(plain.parameter.shape, generator=generator(1))
     rewired = other_connections(plain)
     for each in (plain, layer):
         each.rewire(rewired)
     assert torch.equal(layer.to_dense(), plain.to_dense())
-    carried = layer.carry(state.to(memory_format=torch.channels_last), rewired, 7.0)
-    assert torch.equal(carried, plain.carry(state, rewired, 7.0))
+    kept = layer.gather(state.to(memory_format=torch.channels_last), rewired.survivors)
+    assert torch.equal(kept, plain.gather(state, rewired.survivors))
+    carried = layer.scatter(kept, 7.0, rewired.survivors)
+    assert torch.equal(carried, plain.scatter(kept, 7.0, rewired.survivors))
     assert carried.stride() == layer.parameter.stride()
 
 

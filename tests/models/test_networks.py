@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from models.connections import random_connections
-from models.layers import Dropout, SparseConv2d, activation, sparse_layers
+from models.layers import BatchNorm1d, BatchNorm2d, Dropout, MaxPool2d, SparseConv2d, activation, sparse_layers
 from models.networks import MLP, VGG, AnyNetwork, LeNet5, LeNet300100
 from models.networks.stack import Activation
 from models.seeds import generator
@@ -118,8 +118,8 @@ def test_building_neither_reads_nor_changes_the_global_random_state(network: Any
 def test_hidden_layers_are_normed_before_and_dropped_after_the_activation() -> None:
     module = built(VGG(channels=(4, "pool"), widths=(6,), dropout=0.5))
     kinds = [type(part) for part in module.children()]
-    assert kinds[:4] == [SparseConv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d]
-    assert kinds[6:9] == [nn.BatchNorm1d, nn.ReLU, Dropout]
+    assert kinds[:4] == [SparseConv2d, BatchNorm2d, nn.ReLU, MaxPool2d]
+    assert kinds[6:9] == [BatchNorm1d, nn.ReLU, Dropout]
     assert len(kinds) == 10
 
 

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from models import optimizers
+from models.connections import places
 from models.layers import SparseConv2d, SparseLinear, sparse_layers
 from models.optimizer_state import is_per_weight
 from models.optimizers import AnyOptimizer
 from models.rewiring import SET, Moment, Rewired
 from models.seeds import generator
-from models.types import members
+from models.types import Storage, members
 
 SETTINGS = [
     *(member() for member in members(AnyOptimizer)),
@@ -23,18 +24,19 @@ SETTINGS = [
     optimizers.RMSprop(momentum=0.5, weight_decay=0.01),
     optimizers.ASGD(weight_decay=0.01),
 ]
+STORAGES = pytest.mark.parametrize("storage", ["masked", "compressed"])
 settings = pytest.mark.parametrize("setting", SETTINGS, ids=repr)
 MIDWAY = Moment(step=3, steps=30, epoch=1, epochs=3, ends_epoch=True)
 
 
-def network(density: float = 0.3) -> nn.Sequential:
+def network(density: float = 0.3, storage: Storage = "masked") -> nn.Sequential:
     stream = generator(0)
     return nn.Sequential(
-        SparseConv2d(1, 4, 3, padding=1, density=density, generator=stream),
+        SparseConv2d(1, 4, 3, padding=1, density=density, storage=storage, generator=stream),
         nn.BatchNorm2d(4),
         nn.PReLU(4),
         nn.Flatten(),
-        SparseLinear(64, 10, density=density, generator=stream),
+        SparseLinear(64, 10, density=density, storage=storage, generator=stream),
     )
 
 
@@ -74,26 +76,35 @@ def fresh_state(setting: AnyOptimizer, parameter: Tensor) -> dict[str, Tensor]:
     return state_of(optimizer, holder[0])
 
 
+@STORAGES
 @settings
-def test_survivors_keep_their_state_and_all_else_has_what_the_optimizer_starts_with(setting: AnyOptimizer) -> None:
-    module = network()
+def test_survivors_keep_their_state_and_all_else_has_what_the_optimizer_starts_with(
+    setting: AnyOptimizer, storage: Storage
+) -> None:
+    module = network(storage=storage)
     optimizer = optimizers.build(setting, module)
     for seed in range(3):
         step(module, optimizer, seed)
     layers = list(sparse_layers(module).values())
-    before = [copy.deepcopy(state_of(optimizer, layer.parameter)) for layer in layers]
-    for layer, old, after in zip(layers, before, rewire(module, optimizer), strict=True):
+    positions = [layer.connections.positions for layer in layers]
+    before = [
+        {
+            name: layer.gather(value).clone() if is_per_weight(value, layer.parameter) else value.clone()
+            for name, value in state_of(optimizer, layer.parameter).items()
+        }
+        for layer in layers
+    ]
+    for layer, held, old, after in zip(layers, positions, before, rewire(module, optimizer), strict=True):
         now, initial = state_of(optimizer, layer.parameter), fresh_state(setting, layer.parameter)
         assert now.keys() == old.keys()
-        survived = torch.zeros(layer.parameter.numel(), dtype=torch.bool)
-        survived[after.survivors] = True
-        survived = survived.view(layer.parameter.shape)
         for name, value in now.items():
-            if is_per_weight(value, layer.parameter):
-                assert torch.equal(value[survived], old[name][survived])
-                torch.testing.assert_close(value[~survived], initial[name][~survived], rtol=1e-5, atol=1e-7)
-            else:
+            if not is_per_weight(value, layer.parameter):
                 assert torch.equal(value, old[name])
+                continue
+            survived = layer.gather(value, after.survivors)
+            assert torch.equal(survived, old[name][places(held, after.survivors)])
+            expected = layer.scatter(survived, initial[name], after.survivors)
+            torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-7)
 
 
 @settings

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -123,6 +123,35 @@ def test_set_removes_of_each_sign_the_share_nearest_zero_and_every_zero(values: 
         # ties: among equal magnitudes the lower positions go first
         order = sorted(range(len(ours)), key=lambda index: (ours[index][0], index))
         assert [ours[index][1] for index in order] == sorted((gone for _, gone in ours), reverse=True)
+
+
+@pytest.mark.parametrize(("dtype", "width"), [(torch.float32, 32), (torch.float64, 64)])
+@settings(deadline=None)  # compiled on first use
+@given(data=st.data())
+def test_set_tells_magnitudes_apart_to_the_last_bit(dtype: torch.dtype, width: int, data: st.DataObject) -> None:
+    # Few distinct numbers, each with its neighbours: some differ in the last bit alone, some are equal.
+    drawn = data.draw(st.lists(st.floats(width=width, allow_nan=False), min_size=1, max_size=8))  # type: ignore[arg-type]
+    near = torch.tensor(drawn, dtype=dtype)
+    values = torch.cat([near, near.nextafter(torch.tensor(math.inf, dtype=dtype)), -near, near])
+    removed = removed_by_sign(values, 0.3)
+    expected = values == 0
+    for sign in (values > 0, values < 0):
+        ours = sign.nonzero().flatten()
+        order = values[ours].abs().argsort(stable=True)
+        expected[ours[order[: 3 * len(ours) // 10]]] = True
+    assert torch.equal(removed, expected)
+
+
+def test_set_never_removes_what_is_no_number() -> None:
+    values = torch.tensor([math.nan, 1.0, -1.0, math.inf, -math.inf, 0.0, -math.nan])
+    assert removed_by_sign(values, 1.0).tolist() == [False, True, True, True, True, True, False]
+
+
+def test_survivors_and_the_grown_stand_where_the_rewiring_says() -> None:
+    after = one(SET(), SparseLinear(60, 40, density=0.2, generator=generator(0)))
+    here, there = after.places
+    assert torch.equal(after.connections.positions[here], after.survivors)
+    assert torch.equal(after.connections.positions[there], after.grown)
 
 
 def test_set_takes_the_fraction_as_it_was_written() -> None:

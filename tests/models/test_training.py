@@ -182,8 +182,8 @@ def test_a_rewiring_that_leaks_one_connection_fails_the_training(change: int) ->
 
 
 def test_a_layer_that_does_not_do_as_told_fails_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = begin(rewiring=SET())
-    monkeypatch.setattr(run.layers["fc1"].stored, "rewire", lambda rewired: run.layers["fc1"].parameter.data.zero_())
+    run = begin(rewiring=SET(), storage="masked")
+    monkeypatch.setattr(run.layers["fc1"].stored, "replace", lambda connections, values: None)
     run.layers["fc1"].stored.mask[0, 0] = 1 - run.layers["fc1"].stored.mask[0, 0]
     with pytest.raises(ConnectionLeak, match="layer fc1"):
         list(run.train())
@@ -240,7 +240,7 @@ def test_an_easy_problem_is_learned(loss: Any, network: AnyNetwork) -> None:
 def test_the_schedule_is_followed_step_by_step() -> None:
     rates = []
     training = Training(epochs=2, batch_size=16, optimizer=SGD(lr=0.5), schedule=Cosine(warm_up=0.2))
-    run = begin(training=training)
+    run = begin(training=training, storage="masked")
     step = run.optimizer.step
     run.optimizer.step = lambda: (rates.append([group["lr"] for group in run.optimizer.param_groups]), step())
     reports = list(run.train())

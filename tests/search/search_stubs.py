@@ -52,7 +52,7 @@ def outcome(spec: JobSpec, assignment: Assignment, accuracy: float, loss: float 
         nnz=assignment.counts,
         nnz_asked=assignment.counts,
         connections="a hash",
-        storage="masked",
+        storage=("masked",),
         egf_1=1.0,
         egf_2=0.5,
         seconds=1.0,

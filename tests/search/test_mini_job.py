@@ -9,7 +9,7 @@ from optuna.storages import InMemoryStorage
 
 from models.data import samples
 from models.evaluation import Evaluation
-from search import confirm, early_stopping, study, trials
+from search import confirm, early_stopping, remembered, study, trials
 from search.points import Assignment, Finished, Outcome
 from search.problem import examine, split_seed
 from search.remembered import DataChanged
@@ -122,7 +122,8 @@ def test_the_test_part_is_met_only_in_the_final_stage_and_once(stage, monkeypatc
     spec = parse(SPEC)
     examine(spec, None)
     touched = []
-    final_split, evaluate = trials.final_split, trials.training.Run.evaluate
+    remembered._split.cache_clear()
+    final_split, evaluate = remembered.final_split, trials.training.Run.evaluate
 
     def splitting(data):
         touched.append("split")
@@ -132,7 +133,7 @@ def test_the_test_part_is_met_only_in_the_final_stage_and_once(stage, monkeypatc
         touched.append(len(run.split.held_out))
         return evaluate(run)
 
-    monkeypatch.setattr(trials, "final_split", splitting)
+    monkeypatch.setattr(remembered, "final_split", splitting)
     monkeypatch.setattr(trials.training.Run, "evaluate", evaluating)
     *_, outcome = trials.perform(spec, assignment(spec, stage), None)
     data = spec.data.load(None, split_seed(spec))
@@ -146,7 +147,7 @@ def test_the_search_never_reads_the_test_part(monkeypatch):
     spec = parse(SPEC)
     data = spec.data.load(None, split_seed(spec))
     unreadable = samples.DataSet(data.name, data.train, None, data.classes, data.hash)
-    monkeypatch.setattr(trials.remembered, "load", lambda *_: unreadable)
+    monkeypatch.setattr(remembered, "load", lambda *_: unreadable)
     for stage in ("search", "shortlist"):
         *_, outcome = trials.perform(spec, assignment(spec, stage), None)
         assert outcome.weights == 300

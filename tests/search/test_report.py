@@ -32,7 +32,7 @@ def test_a_trial_shows_measured_numbers_beside_those_asked():
     assert (row["number"], row["state"], row["weights"], row["macs"]) == (0, "complete", 26_620, 26_620)
     assert row["densities"] == [20_000 / 235_200, 6_000 / 30_000, 620 / 1_000]
     assert row["nnz_asked"] == row["nnz"] == list(ONE)
-    assert (row["accuracy"], row["egf_1"], row["seconds"], row["storage"]) == (0.9, 1.0, 1.0, "masked")
+    assert (row["accuracy"], row["egf_1"], row["seconds"], row["storage"]) == (0.9, 1.0, 1.0, ["masked"])
 
 
 def test_a_stopped_trial_shows_its_last_epoch():

@@ -1,0 +1,122 @@
+"""One training step (forward, backward, SGD-momentum) of perceptrons, in each of the ways there are.
+
+`compressed` goes through the public layers and autograd, `fused` is the product's own loop. Every way starts from the
+same weights, and its loss after a few steps is compared with the masked network's before anything is timed.
+"""
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.interleaved import medians
+from benchmarks.jobs import keep
+from benchmarks.masked_torch import perceptron
+from models import optimizers
+from models.connections import random_connections
+from models.data.samples import Samples
+from models.fused import FusedSteps
+from models.layers import sparse_layers
+from models.networks import MLP
+from models.seeds import generator
+
+BUNDLE = 10  # steps that one call of the fused loop takes; an epoch has more
+
+
+@dataclass(frozen=True)
+class Case:
+    sizes: tuple[int, ...]
+    density: float
+    batch: int
+    batch_norm: bool = False
+    dropout: float = 0.0
+
+    @property
+    def name(self) -> str:
+        extra = (" batch norm" if self.batch_norm else "") + (f" dropout {self.dropout}" if self.dropout else "")
+        return f"{'-'.join(map(str, self.sizes))} at {self.density}, batch {self.batch}{extra}"
+
+
+CASES = (
+    *(Case((784, 1000, 1000, 10), density, 128) for density in (0.2, 0.1, 0.05, 0.01)),
+    Case((784, 1000, 1000, 10), 0.1, 128, batch_norm=True, dropout=0.2),
+    *(Case((784, 300, 100, 10), density, 128) for density in (0.1, 0.05)),
+    Case((3072, 1024, 1024, 10), 0.1, 128),
+    Case((64, 128, 64, 10), 0.2, 64),
+)
+Way = Callable[[], object]
+
+
+def ways(case: Case) -> dict[str, Way]:
+    draw = torch.Generator().manual_seed(0)
+    family = MLP(widths=case.sizes[1:-1], batch_norm=case.batch_norm, dropout=case.dropout)
+    shapes = family.layers(case.sizes[:1], case.sizes[-1])
+    active = [random_connections(shape.weight, max(1, round(case.density * shape.total)), draw) for shape in shapes]
+
+    def ours() -> nn.Module:
+        return family.build(case.sizes[:1], case.sizes[-1], active, generator(1), "compressed")
+
+    reference = ours()
+    values = [layer.to_dense() for layer in sparse_layers(reference).values()]
+    x = torch.randn(case.batch, case.sizes[0], generator=draw)
+    y = torch.randint(case.sizes[-1], (case.batch,), generator=draw)
+    recipe = optimizers.SGD(lr=0.001)
+    found: dict[str, Way] = {}
+    for kind in ("dense", "masked torch", "torch prune"):
+        network = perceptron(kind, active, values, case.batch_norm, case.dropout)
+        found[kind] = step(network, torch.optim.SGD(network.parameters(), lr=recipe.lr, momentum=0.9), x, y)
+    found["compressed"] = step(reference, optimizers.build(recipe, reference), x, y)
+    network = ours()
+    fused = FusedSteps.of(network, optimizers.build(recipe, network), "cross_entropy", Samples(x, y), case.batch)
+    assert fused is not None
+    batch = torch.arange(case.batch)
+    found["fused"] = lambda: fused([batch] * BUNDLE, [recipe.lr] * BUNDLE)[-1]
+    if not case.dropout:
+        check(found)
+    return found
+
+
+def step(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> Way:
+    def one() -> Tensor:
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(network(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return one
+
+
+def check(found: dict[str, Way]) -> None:
+    """Equal losses after the same number of steps."""
+    losses = {name: float([way() for _ in range(1 if name == "fused" else BUNDLE)][-1]) for name, way in found.items()}
+    for name, loss in losses.items():
+        if name != "dense" and abs(loss - losses["masked torch"]) > 1e-3 * abs(losses["masked torch"]):
+            raise AssertionError(f"{name} learns something else: {losses}")
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=4.0, help="for each case")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    rows = []
+    for case in CASES:
+        seconds = medians(ways(case), options.seconds)
+        seconds["fused"] /= BUNDLE
+        ratios = {name: seconds["masked torch"] / taken for name, taken in seconds.items()}
+        rows.append({"case": case.name, "milliseconds": {n: 1e3 * s for n, s in seconds.items()}, "faster": ratios})
+        if not options.json:
+            shown = "  ".join(f"{name} {1e3 * seconds[name]:.2f} ms ({ratio:.1f}x)" for name, ratio in ratios.items())
+            print(f"{case.name}: {shown}", flush=True)
+    if options.json:
+        print(json.dumps(rows))
+    keep("steps", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Arithmetic on active weights alone, compiled by Numba. Batch innermost; knows nothing of torch."""

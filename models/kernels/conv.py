@@ -1,0 +1,192 @@
+"""Two-dimensional convolution with active weights alone: forward, input gradient and weight gradient.
+
+x [channels, height, width, batch] and y likewise, C-contiguous. Weights are the rows of a matrix
+[outputs, channels * KH * KW]; column (c * KH + ky) * KW + kx reads input channel c. kernel_size, stride, dilation are
+(vertical, horizontal), padding is the zeros (above, to the left); the size of y tells those below and to the right.
+
+The sums of a tile of y stay in vector registers for all weights of an output channel (conv_tiles). The source is read
+where it is or, where so many weights are active that it pays, from copies in the first-level cache (conv_plan).
+"""
+
+import numpy as np
+
+from models.kernels.compiled import kernel
+from models.kernels.conv_pack import Numbers
+from models.kernels.conv_plan import Axis, Plan, backward_axis, forward_axis, make_plan
+from models.kernels.conv_sweep import Shape, Small, sweep, sweep_gradients
+from models.kernels.conv_vectors import BYTES
+from models.kernels.structure import LARGEST, Indices, Starts
+
+Pair = tuple[int, int]
+
+MOST_TAPS = np.iinfo(np.int16).max
+
+
+@kernel
+def convolve(
+    starts: Starts,
+    columns: Indices,
+    values: Numbers,
+    x: Numbers,
+    bias: Numbers,
+    y: Numbers,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+) -> None:
+    """y = conv(x, W) + bias.
+
+    starts  [outputs + 1]
+    columns [nnz]          ascending within a row
+    values  [nnz]
+    bias    [outputs], or empty
+    """
+    down = forward_axis(y.shape[1], kernel_size[0], stride[0], dilation[0], padding[0])
+    across = forward_axis(y.shape[2], kernel_size[1], stride[1], dilation[1], padding[1])
+    plan = _plan(x, y, columns.size, down, across)
+    blocks, offsets, taps = _connections(starts, columns, x.shape, plan)
+    sweep(blocks, offsets, taps, values, x, bias, y, plan)
+
+
+@kernel
+def convolve_transposed(
+    starts: Starts,
+    columns: Indices,
+    order: Indices,
+    values: Numbers,
+    dy: Numbers,
+    dx: Numbers,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+) -> None:
+    """dx = the gradient in x, given that in y. `starts`, `columns` and `order` come from `transpose`.
+
+    values [nnz]  in the order of rows, as in `convolve`
+
+    Places of x with the same remainder of the stride meet the same taps: one convolution of dy for each remainder.
+    """
+    taps = kernel_size[0] * kernel_size[1]
+    none = np.empty(0, dx.dtype)
+    met_starts, met_columns, met_values = np.empty_like(starts), np.empty_like(columns), np.empty_like(values)
+    met = np.empty(taps, np.bool_)
+    for i in range(min(stride[0], dx.shape[1])):
+        for j in range(min(stride[1], dx.shape[2])):
+            down = backward_axis(dx.shape[1], i, kernel_size[0], stride[0], dilation[0], padding[0])
+            across = backward_axis(dx.shape[2], j, kernel_size[1], stride[1], dilation[1], padding[1])
+            for t in range(taps):
+                met[t] = down.phases[t // kernel_size[1]] >= 0 and across.phases[t % kernel_size[1]] >= 0
+            k = 0
+            for c in range(starts.size - 1):
+                met_starts[c] = k
+                for p in range(starts[c], starts[c + 1]):
+                    if met[columns[p] % taps]:
+                        met_columns[k], met_values[k] = columns[p], values[order[p]]
+                        k += 1
+            met_starts[-1] = k
+            plan = _plan(dy, dx, k, down, across)
+            blocks, offsets, taps_met = _connections(met_starts, met_columns[:k], dy.shape, plan)
+            sweep(blocks, offsets, taps_met, met_values, dy, none, dx, plan)
+
+
+@kernel
+def correlate(
+    starts: Starts,
+    columns: Indices,
+    x: Numbers,
+    dy: Numbers,
+    grad: Numbers,
+    bias_grad: Numbers,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+) -> None:
+    """grad [nnz] = the gradient in each active weight; bias_grad [outputs] = that in the bias, or empty."""
+    down = forward_axis(dy.shape[1], kernel_size[0], stride[0], dilation[0], padding[0])
+    across = forward_axis(dy.shape[2], kernel_size[1], stride[1], dilation[1], padding[1])
+    plan = _plan(x, dy, columns.size, down, across)
+    blocks, offsets, taps = _connections(starts, columns, x.shape, plan)
+    sweep_gradients(blocks, offsets, taps, x, dy, grad, bias_grad, plan)
+
+
+@kernel
+def transpose(
+    starts: Starts, columns: Indices, taps: int, starts_t: Starts, columns_t: Indices, order: Indices
+) -> None:
+    """The same connections by input channel: the rows of a matrix [channels, outputs * taps]. Needed once per rewiring.
+
+    taps      KH * KW
+    starts_t  int64 [channels + 1]  these three are filled in
+    columns_t int32 [nnz]           output * taps + tap, ascending within a row
+    order     int32 [nnz]           place of the same weight in the order of rows
+    """
+    starts_t[:] = 0
+    for column in columns:
+        starts_t[column // taps + 1] += 1
+    for c in range(starts_t.size - 1):
+        starts_t[c + 1] += starts_t[c]
+    for o in range(starts.size - 1):
+        for p in range(starts[o], starts[o + 1]):
+            c = columns[p] // taps
+            place = starts_t[c]
+            columns_t[place], order[place] = o * taps + columns[p] - c * taps, p
+            starts_t[c] = place + 1
+    # Each start has moved on to the next one's place.
+    for c in range(starts_t.size - 1, 0, -1):
+        starts_t[c] = starts_t[c - 1]
+    starts_t[0] = 0
+
+
+@kernel
+def _plan(source: Numbers, out: Numbers, nnz: int, down: Axis, across: Axis) -> Plan:
+    channels, _, _, batch = source.shape
+    near = source.size <= LARGEST and down.shifts.size * across.shifts.size <= MOST_TAPS
+    return make_plan(channels, out.shape[0], nnz, down, across, batch, BYTES // source.itemsize, near)
+
+
+@kernel
+def _connections(starts: Starts, columns: Indices, source: Shape, plan: Plan) -> tuple[Starts, Indices, Small]:
+    """`blocks`, `offsets` and `taps`, as `sweep` takes them."""
+    taps = plan.down.shifts.size * plan.across.shifts.size
+    blocks = np.empty((starts.size - 1, plan.blocks + 1), np.int64)
+    width = plan.near * taps
+    for row in range(starts.size - 1):
+        p = starts[row]
+        blocks[row, 0] = p
+        for block in range(1, plan.blocks):
+            while p < starts[row + 1] and columns[p] < block * width:
+                p += 1
+            blocks[row, block] = p
+        blocks[row, plan.blocks] = starts[row + 1]
+    offsets = _offsets(source, plan)[columns]
+    tap_of = np.empty(0 if plan.packed else columns.size, np.int16)
+    for p in range(tap_of.size):
+        tap_of[p] = columns[p] % taps
+    return blocks, offsets, tap_of
+
+
+@kernel
+def _offsets(source: Shape, plan: Plan) -> Indices:
+    """For each column of the weight matrix: from an output's place in the source to what it reads."""
+    channels, height, width, batch = source
+    down, across = plan.down, plan.across
+    offsets = np.zeros(channels * down.shifts.size * across.shifts.size, np.int32)
+    k = 0
+    for c in range(channels):
+        for ty in range(down.shifts.size):
+            for tx in range(across.shifts.size):
+                phase_y, phase_x = down.phases[ty], across.phases[tx]
+                if phase_y >= 0 and phase_x >= 0:
+                    if plan.packed:
+                        y = phase_y * plan.tall + down.shifts[ty] - down.low
+                        x = phase_x * plan.wide + across.shifts[tx] - across.low
+                        offsets[k] = (c * plan.plane + y * plan.line + x) * plan.lanes
+                    else:
+                        y = down.shifts[ty] * down.step + down.origins[phase_y]
+                        x = across.shifts[tx] * across.step + across.origins[phase_x]
+                        offsets[k] = ((c * height + y) * width + x) * batch
+                k += 1
+    return offsets

@@ -1,0 +1,153 @@
+"""torch's functions over the sparse kernels: what autograd needs to know of them. Their outputs lie batch innermost."""
+
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from models.kernels import conv, linear
+from models.kernels.structure import Structure
+from models.layers.layout import Array, batch_innermost
+
+CACHED = 2**21
+"""Bytes of activations up to which the transposed structure pays; beyond, it costs more than it saves, and memory."""
+
+_USUAL_BATCH = 32
+
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None, None, None]
+Pair = tuple[int, int]
+
+
+class Geometry(NamedTuple):
+    """padding: before the first row and column; what follows the last is in the size, (height, width) of the output."""
+
+    size: Pair
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], x: Tensor, stride: Pair, padding: Pair | str, dilation: Pair) -> "Geometry":
+        """Raises: ValueError where the kernel is larger than the padded image."""
+        kernel = (shape[2], shape[3])
+        reach = [along * (places - 1) for along, places in zip(dilation, kernel, strict=True)]
+        if padding == "same":  # where the two sides cannot be equal, the second has one more
+            before, both = [far // 2 for far in reach], reach
+        else:
+            before = [0, 0] if isinstance(padding, str) else list(padding)
+            both = [2 * side for side in before]
+        sides = zip(x.shape[2:], both, reach, stride, strict=True)
+        size = [(side + added - far - 1) // step + 1 for side, added, far, step in sides]
+        if min(size) < 1:
+            raise ValueError(f"x: images of {tuple(x.shape[2:])} are too small for a kernel of {kernel}, {padding=}")
+        return cls((size[0], size[1]), kernel, stride, (before[0], before[1]), dilation)
+
+
+def multiply(x: Tensor, values: Tensor, bias: Tensor | None, structure: Structure) -> Tensor:
+    """A sparse matrix times each of a batch of vectors: x [n, inputs], values [nnz], bias [outputs] -> [n, outputs]."""
+    _check(x, values, bias)
+    return cast(Tensor, _Multiplication.apply(x, values, bias, structure))  # type: ignore[no-untyped-call]
+
+
+def convolve(x: Tensor, values: Tensor, bias: Tensor | None, structure: Structure, geometry: Geometry) -> Tensor:
+    """x [n, channels, height, width], values [nnz], bias [outputs] -> [n, outputs, *geometry.size]"""
+    _check(x, values, bias)
+    return cast(Tensor, _Convolution.apply(x, values, bias, structure, geometry))  # type: ignore[no-untyped-call]
+
+
+class _Multiplication(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, structure: Structure) -> Tensor:
+        x = batch_innermost(x)
+        y = _innermost(x, (len(x), structure.outputs))
+        linear.multiply(structure.blocks, structure.columns, _array(values), _array(x), _bias(bias, values), _array(y))
+        ctx.structure = structure
+        ctx.save_for_backward(x, values)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        x, values = ctx.saved_tensors
+        structure: Structure = ctx.structure
+        dy = batch_innermost(dy)
+        dx = dvalues = dbias = None
+        if ctx.needs_input_grad[0]:
+            dx = _innermost(x, tuple(x.shape))
+            arrays = _array(values), _array(dy), _array(dx)
+            # A last, smaller batch is not worth a structure of its own.
+            if structure.width * max(len(x), _USUAL_BATCH) * x.itemsize > CACHED:
+                linear.multiply_transposed_by_rows(structure.blocks, structure.columns, *arrays)
+            else:
+                there = structure.transposed
+                linear.multiply_transposed(there.blocks, there.columns, there.order, *arrays)
+        if ctx.needs_input_grad[1]:
+            dvalues = torch.empty_like(values)
+            linear.correlate(structure.blocks, structure.columns, _array(x), _array(dy), _array(dvalues))
+        if ctx.needs_input_grad[2]:
+            dbias = dy.sum(dim=0)
+        return dx, dvalues, dbias, None
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, structure: Structure, geometry: Geometry
+    ) -> Tensor:
+        x = batch_innermost(x)
+        y = _innermost(x, (len(x), structure.outputs, *geometry.size))
+        weights = _array(values), _array(x), _bias(bias, values)
+        conv.convolve(structure.starts, structure.columns, *weights, _array(y), *geometry[1:])
+        ctx.structure, ctx.geometry = structure, geometry
+        ctx.save_for_backward(x, values)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> Gradients:
+        x, values = ctx.saved_tensors
+        structure: Structure = ctx.structure
+        geometry: Geometry = ctx.geometry
+        dy = batch_innermost(dy)
+        dx = dvalues = dbias = None
+        if ctx.needs_input_grad[0]:
+            there = structure.transposed
+            dx = _innermost(x, tuple(x.shape))
+            weights = there.order, _array(values)
+            conv.convolve_transposed(there.starts, there.columns, *weights, _array(dy), _array(dx), *geometry[1:])
+        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
+            dvalues, dbias = torch.empty_like(values), values.new_empty(structure.outputs)
+            gradients = _array(dvalues), _array(dbias)
+            conv.correlate(structure.starts, structure.columns, _array(x), _array(dy), *gradients, *geometry[1:])
+        return dx, dvalues, dbias if ctx.needs_input_grad[2] else None, None, None
+
+
+def _check(x: Tensor, values: Tensor, bias: Tensor | None) -> None:
+    for name, tensor in (("x", x), ("weights", values), ("bias", bias)):
+        if tensor is not None and (tensor.device.type != "cpu" or tensor.dtype != values.dtype):
+            found = f"{tensor.dtype} on {tensor.device}"
+            raise ValueError(
+                f"{name}: {found} is not allowed; the compressed storage computes on the CPU, inputs like weights"
+                f" ({values.dtype}); for other devices build the layer with storage='masked'"
+            )
+
+
+def _innermost(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Uninitialised [n, features, ...]. Strided at once: a view made in a function could not be changed in place."""
+    strides, step = [1], shape[0]
+    for side in reversed(shape[1:]):
+        strides.insert(1, step)
+        step *= side
+    return torch.empty_strided(shape, strides, dtype=like.dtype)
+
+
+def _array(tensor: Tensor) -> Array:
+    """[features, ..., n] contiguous; a vector as it is."""
+    array: Array = tensor.detach().numpy()
+    return array.transpose(1, 2, 3, 0) if array.ndim == 4 else array.T
+
+
+def _bias(bias: Tensor | None, values: Tensor) -> Array:
+    return _array(values[:0] if bias is None else bias)
