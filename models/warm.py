@@ -1,8 +1,13 @@
-"""Compiles every kernel that trainings in single precision use, or loads it where it has been compiled before."""
+"""Every kernel that trainings in single precision use, compiled before the first of them begins."""
+
+import subprocess
+import sys
 
 import torch
+from llvmlite import binding
 
 from models.data.samples import Samples, Split
+from models.kernels.compiled import cache_directory
 from models.networks import MLP, VGG, AnyNetwork
 from models.optimizers import SGD, Adam
 from models.recipe import Training
@@ -20,7 +25,22 @@ NETWORKS: tuple[AnyNetwork, ...] = (
 )
 
 
+def load_kernels() -> None:
+    """Loads them all, compiled by a process of its own where that has not been done on this kind of machine.
+
+    In the process that compiled it a kernel may round differently than in those that load it, as parts of it have been
+    optimised once more: which training came first must not show in its numbers.
+    """
+    complete = cache_directory() / f"complete-{binding.get_host_cpu_name()}"
+    if not complete.exists():
+        subprocess.run([sys.executable, "-m", "models.warm"], check=True)
+        complete.parent.mkdir(parents=True, exist_ok=True)
+        complete.touch()
+    compile_kernels()
+
+
 def compile_kernels() -> None:
+    """By use: a training of each kind of network."""
     draw = generator(0)
     x = torch.randn(12, *IMAGE, generator=draw)
     samples = Samples(x, torch.arange(12) % CLASSES)
@@ -30,3 +50,7 @@ def compile_kernels() -> None:
             training = Training(epochs=2, batch_size=4, optimizer=optimizer, storage="compressed")
             split = Split(samples, samples, CLASSES, IMAGE)
             list(start(network, counts, Random(), SET(), training, split, seed=0).train())
+
+
+if __name__ == "__main__":
+    compile_kernels()

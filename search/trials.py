@@ -11,7 +11,7 @@ import torch
 from models import crossover, training
 from models.data.samples import Split
 from models.training import EpochReport, Run
-from models.warm import compile_kernels
+from models.warm import load_kernels
 from search import remembered
 from search.capacity import macs
 from search.points import Assignment, Outcome
@@ -61,7 +61,7 @@ def warm_up(crossover_file: Path | None = None) -> None:
     # torch's compiler comes with the first optimizer, scikit-learn with the first data set: seconds of imports.
     for name in ("torch._dynamo", "sklearn.datasets"):
         importlib.import_module(name)
-    compile_kernels()
+    load_kernels()
 
 
 def single_thread() -> None:

@@ -62,7 +62,7 @@ def convolve_transposed(
     padding: Pair,
     dilation: Pair,
 ) -> None:
-    """dx = the gradient in x, given that in y. `starts`, `columns` and `order` come from `transpose`.
+    """dx = the gradient in x, given that in y. `starts`, `columns` and `order` are those of `Structure.transposed`.
 
     values [nnz]  in the order of rows, as in `convolve`
 
@@ -110,34 +110,6 @@ def correlate(
     plan = _plan(x, dy, columns.size, down, across)
     blocks, offsets, taps = _connections(starts, columns, x.shape, plan)
     sweep_gradients(blocks, offsets, taps, x, dy, grad, bias_grad, plan)
-
-
-@kernel
-def transpose(
-    starts: Starts, columns: Indices, taps: int, starts_t: Starts, columns_t: Indices, order: Indices
-) -> None:
-    """The same connections by input channel: the rows of a matrix [channels, outputs * taps]. Needed once per rewiring.
-
-    taps      KH * KW
-    starts_t  int64 [channels + 1]  these three are filled in
-    columns_t int32 [nnz]           output * taps + tap, ascending within a row
-    order     int32 [nnz]           place of the same weight in the order of rows
-    """
-    starts_t[:] = 0
-    for column in columns:
-        starts_t[column // taps + 1] += 1
-    for c in range(starts_t.size - 1):
-        starts_t[c + 1] += starts_t[c]
-    for o in range(starts.size - 1):
-        for p in range(starts[o], starts[o + 1]):
-            c = columns[p] // taps
-            place = starts_t[c]
-            columns_t[place], order[place] = o * taps + columns[p] - c * taps, p
-            starts_t[c] = place + 1
-    # Each start has moved on to the next one's place.
-    for c in range(starts_t.size - 1, 0, -1):
-        starts_t[c] = starts_t[c - 1]
-    starts_t[0] = 0
 
 
 @kernel

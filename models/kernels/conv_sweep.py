@@ -86,7 +86,8 @@ def sweep(
                             if borders[t]:
                                 accumulate_masked(
                                     flat_source,
-                                    tiles[t],
+                                    tiles,
+                                    t,
                                     offsets,
                                     values,
                                     begin,

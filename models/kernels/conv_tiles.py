@@ -198,14 +198,14 @@ def _build_correlate(context: Value, builder: Value, signature: Value, arguments
             four.append(builder.select(there, builder.add(p, INT64(k)), p))
         offsets_of_four = [vectors.integer(offsets, each) for each in four]
         masks_of_four = [_masks(vectors, border, each) for each in four]
-        # Two sums for each of four connections: as many as the processor can have under way.
+        # Two sums for each of four connections: as many as the processor can have under way, if they take turns.
         totals: list[Value] = [None] * 8
         for k, y in enumerate(ys):
             for connection in range(4):
                 place = vectors.plus(vectors.at(quads[k // 4], offsets_of_four[connection]), k % 4)
                 x, which = _load(vectors, place, masks_of_four[connection], k), 2 * connection + k % 2
                 totals[which] = builder.fmul(x, y) if k < 2 else vectors.multiply_add(x, y, totals[which])
-        sums = vectors.four_sums(*(vectors.add(*totals[2 * k : 2 * k + 2]) for k in range(4)))
+        sums = vectors.four_sums(*(vectors.add_apart(*totals[2 * k : 2 * k + 2]) for k in range(4)))
         place, mask = vectors.at(grad, p), vectors.below(left, 4)
         vectors.store_some(vectors.add(vectors.load_some(place, mask), sums), place, mask)
     return context.get_dummy_value()

@@ -113,6 +113,12 @@ class Vectors:
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
         return self.builder.call(self._intrinsic("fma", kind, self.vector), [a, b, c])
 
+    def add_apart(self, a: Value, b: Value) -> Value:
+        """a + b, two long sums that LLVM must not make one: each would wait for the other's last term."""
+        kind = ir.FunctionType(self.vector, [self.vector])
+        fence = self._intrinsic("arithmetic.fence", kind, self.vector)
+        return self.add(self.builder.call(fence, [a]), self.builder.call(fence, [b]))
+
     def four_sums(self, a: Value, b: Value, c: Value, d: Value) -> Value:
         """[4]: the sum of each vector."""
         half, quarter = self.lanes // 2, self.lanes // 4

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.kernels import conv
+from models.kernels.structure import Structure
 from models.seeds import generator
 
 Array = NDArray[Any]
@@ -92,11 +93,9 @@ class Problem:
         return grad, bias_grad
 
     def transposed(self) -> tuple[Array, Array, Array]:
-        starts = np.empty(self.case.channels + 1, np.int64)
-        columns, order = np.empty_like(self.columns), np.empty_like(self.columns)
         taps = self.case.kernel_size[0] * self.case.kernel_size[1]
-        conv.transpose(self.starts, self.columns, taps, starts, columns, order)
-        return starts, columns, order
+        there = Structure(taps, self.case.channels * taps, self.starts, self.columns).transposed
+        return there.starts, there.columns, there.order
 
 
 def inside(image: Tensor) -> Array:
