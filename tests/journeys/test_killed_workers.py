@@ -21,7 +21,7 @@ JOB = {
     "name": "killed",
     "data": {"kind": "bundled", "name": "digits"},
     "network": {"kind": "mlp", "widths": [32]},
-    "training": {"epochs": 20, "batch_size": 32},
+    "training": {"epochs": 800, "batch_size": 32},  # seconds: long enough to be met in the middle
     "search": {"trials": 12, "space": {"kind": "free", "low": 0.05, "high": 0.5}},
     "confirm": {"shortlist": 1, "shortlist_seeds": 2, "seeds": 2, "arms": ["erk"]},
 }
