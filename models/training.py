@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -85,6 +85,18 @@ class EpochReport:
     seconds: float
 
 
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """Optimizer steps that follow each other: nothing looks at the network, or changes it, before the last is done.
+
+    batches  int64 [...] each  samples of each step
+    rates    its learning rate
+    """
+
+    batches: Sequence[Tensor]
+    rates: Sequence[float]
+
+
 class Run:
     """One network in training: all it takes to continue bit for bit.
 
@@ -125,18 +137,38 @@ class Run:
 
         Raises: ConnectionLeak, after a rewiring that gained or lost connections; Diverged
         """
+        while self.epoch < self.plan.training.epochs:
+            yield self._drive(self.next_epoch())
+
+    def next_epoch(self) -> Generator[Stretch, Tensor, EpochReport]:
+        """One more epoch, whose optimizer steps somebody else takes: yields stretches of them, is sent their losses.
+
+        Sent: float64 [steps], the mean loss of each batch before the step that learns from it.
+
+        Raises: as `train`
+        """
         if self.epoch == 0 and not self.gradient_flow:
             self._measure_gradient_flow()
-        while self.epoch < self.plan.training.epochs:
-            self.reports.append(self._train_epoch())
-            yield self.reports[-1]
+        report = yield from self._train_epoch()
+        self.reports.append(report)
+        return report
 
     def evaluate(self) -> Evaluation:
         return evaluate(self.network, self.split.held_out, self.loss, self.split.classes)
 
-    def _train_epoch(self) -> EpochReport:
+    def _drive(self, epoch: Generator[Stretch, Tensor, EpochReport]) -> EpochReport:
+        losses: Tensor | None = None
+        while True:
+            try:
+                stretch = next(epoch) if losses is None else epoch.send(losses)
+            except StopIteration as end:
+                report: EpochReport = end.value
+                return report
+            losses = self.steps()(stretch.batches, stretch.rates)
+
+    def _train_epoch(self) -> Generator[Stretch, Tensor, EpochReport]:
         started = time.perf_counter()
-        train_loss, grown, lr = self._learn()
+        train_loss, grown, lr = yield from self._learn()
         last = self.epoch + 1 == self.plan.training.epochs
         held_out = self.evaluate() if last or self.plan.evaluate == "every_epoch" else None
         if held_out:
@@ -158,7 +190,7 @@ class Run:
             seconds=time.perf_counter() - started,
         )
 
-    def _learn(self) -> tuple[float, int, float]:
+    def _learn(self) -> Generator[Stretch, Tensor, tuple[float, int, float]]:
         """One epoch of optimizer steps and rewirings: mean loss, connections grown, last learning rate."""
         plan, train = self.plan.training, self.split.train
         batches = torch.split(torch.randperm(len(train), generator=self.streams["order"]), self._sizes)
@@ -171,7 +203,7 @@ class Run:
             moment = Moment(before + step, steps, self.epoch + 1, plan.epochs, ends_epoch)
             due = self.plan.rewiring.due(moment)
             if due or ends_epoch:
-                losses.append(self.steps()(batches[taken:step], rates[taken:step]))
+                losses.append((yield Stretch(batches[taken:step], rates[taken:step])))
                 taken = step
             if due:
                 self._refuse_divergence(losses[-1][-1].item())  # what is no number has no order to drop weights by
