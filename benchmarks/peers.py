@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from benchmarks.interleaved import medians
 from benchmarks.jobs import keep
 from benchmarks.masked_torch import perceptron
-from benchmarks.steps import BUNDLE, CASES, Case, Problem, Way, check, problem, step, ways
+from benchmarks.steps import BUNDLE, CASES, RECIPE, Case, Problem, Way, check, problem, step, ways
 
 PEERS = ("sparseprop", "sparselab")
 
@@ -28,15 +28,15 @@ def peer(kind: str, case: Case, given: Problem) -> Way:
     for number, part in enumerate(network):
         if isinstance(part, nn.Linear):
             network[number] = PropLinear.from_dense(part) if kind == "sparseprop" else lab_linear(part)
-    return step(network, torch.optim.SGD(network.parameters(), lr=given.recipe.lr, momentum=0.9), given.x, given.y)
+    return step(network, torch.optim.SGD(network.parameters(), lr=RECIPE.lr, momentum=0.9), given.x, given.y)
 
 
 def lab_linear(dense: nn.Linear) -> nn.Module:
     """SparseLab draws its own connections; these are put in their place, the way its constructor does."""
     layer = LabLinear(dense.in_features, dense.out_features)
     weight: Tensor = dense.weight.detach()
-    layer._csr = layout.from_dense(weight, padding_ratio=0.0)  # noqa: SLF001
-    layer._values = nn.Parameter(torch.from_numpy(np.asarray(layer._csr.values)))  # noqa: SLF001
+    layer._csr = layout.from_dense(weight, padding_ratio=0.0)
+    layer._values = nn.Parameter(torch.from_numpy(np.asarray(layer._csr.values)))
     with torch.no_grad():
         layer.bias.zero_()
     return layer  # type: ignore[no-any-return]
@@ -51,7 +51,7 @@ def main() -> None:
     rows = []
     for case in CASES:
         given = problem(case)
-        found = {name: way for name, way in ways(case, given).items() if name in ("masked torch", "compressed", "fused")}
+        found = ways(case, given)
         found |= {kind: peer(kind, case, given) for kind in PEERS}
         if not case.dropout:
             check(found)

@@ -24,6 +24,7 @@ from models.layers import sparse_layers
 from models.networks import MLP
 from models.seeds import generator
 
+RECIPE = optimizers.SGD(lr=0.001)
 BUNDLE = 10  # steps that one call of the fused loop takes; an epoch has more
 
 
@@ -63,7 +64,6 @@ class Problem:
     values: list[Tensor]
     x: Tensor
     y: Tensor
-    recipe: optimizers.SGD = optimizers.SGD(lr=0.001)
 
 
 def problem(case: Case) -> Problem:
@@ -80,16 +80,16 @@ def ways(case: Case, given: Problem) -> dict[str, Way]:
     found: dict[str, Way] = {}
     for kind in ("dense", "masked torch", "torch prune"):
         network = perceptron(kind, given.active, given.values, case.batch_norm, case.dropout)
-        optimizer = torch.optim.SGD(network.parameters(), lr=given.recipe.lr, momentum=0.9)
+        optimizer = torch.optim.SGD(network.parameters(), lr=RECIPE.lr, momentum=0.9)
         found[kind] = step(network, optimizer, given.x, given.y)
     layers = _ours(case, given.active)
-    found["compressed"] = step(layers, optimizers.build(given.recipe, layers), given.x, given.y)
+    found["compressed"] = step(layers, optimizers.build(RECIPE, layers), given.x, given.y)
     network = _ours(case, given.active)
     samples = Samples(given.x, given.y)
-    fused = FusedSteps.of(network, optimizers.build(given.recipe, network), "cross_entropy", samples, case.batch)
+    fused = FusedSteps.of(network, optimizers.build(RECIPE, network), "cross_entropy", samples, case.batch)
     assert fused is not None
     batch = torch.arange(case.batch)
-    found["fused"] = lambda: fused([batch] * BUNDLE, [given.recipe.lr] * BUNDLE)[-1]
+    found["fused"] = lambda: fused([batch] * BUNDLE, [RECIPE.lr] * BUNDLE)[-1]
     return found
 
 
