@@ -26,6 +26,7 @@ from models.recipe import Augmentation, Training
 from models.rewiring import AnyRewiring, Moment
 from models.seeds import generator
 from models.topologies import AnyTopology
+from models.types import Storage
 
 Evaluate = Literal["every_epoch", "end"]
 
@@ -109,12 +110,21 @@ class Run:
     rewiring_state, streams  what the rewiring remembers, and the random streams that training draws from
     """
 
-    def __init__(self, plan: Plan, connections: Sequence[Connections], split: Split) -> None:
-        """At its beginning, with these connections; `start` and `checkpoint.load` make runs."""
+    def __init__(
+        self, plan: Plan, connections: Sequence[Connections], split: Split, storage: Storage | None = None
+    ) -> None:
+        """At its beginning, on the device of the samples; `start` and `checkpoint.load` make runs.
+
+        storage  of the weights, in place of the plan's
+        """
         refuse_vectors(plan.training.augmentation, split.input_shape)
         self.plan, self.split = plan, split
-        weights = generator(plan.seed, "weights")
-        self.network = plan.network.build(split.input_shape, split.classes, connections, weights, plan.training.storage)
+        weights, device = generator(plan.seed, "weights"), split.train.y.device
+        if storage is None:
+            left_open = plan.training.storage == "auto" and device.type != "cpu"
+            storage = "masked" if left_open else plan.training.storage
+        network = plan.network.build(split.input_shape, split.classes, connections, weights, storage)
+        self.network = network.to(device)
         self.layers = sparse_layers(self.network)
         self.optimizer = optimizers.build(plan.training.optimizer, self.network)
         if plan.training.augmentation == Augmentation():
@@ -220,11 +230,12 @@ class Run:
             fused = FusedSteps.of(network, self.optimizer, plan.loss, train, plan.batch_size)
             if fused is not None:
                 return fused
-        prepare = self._augmented if augmented else _as_it_is
-        return AutogradSteps(network, self.optimizer, self.loss, train, prepare)
+        return AutogradSteps(network, self.optimizer, self.loss, train, self.prepared)
 
-    def _augmented(self, x: Tensor) -> Tensor:
-        return augment(x, self.plan.training.augmentation, self.streams["augmentation"])
+    def prepared(self, x: Tensor) -> Tensor:
+        """A batch of inputs as the network learns from it: augmented, where the plan says so."""
+        setting = self.plan.training.augmentation
+        return x if setting == Augmentation() else augment(x, setting, self.streams["augmentation"])
 
     def _rewire(self, moment: Moment) -> int:
         """How many connections were grown."""
@@ -253,22 +264,21 @@ def start(
     split: Split,
     seed: int,
     evaluate: Evaluate = "every_epoch",
+    storage: Storage | None = None,
 ) -> Run:
     """A fresh run: every random stream derives from `seed`, torch's global one is neither read nor changed.
 
-    counts  connections of each layer, as in `network.layers()`
+    counts   connections of each layer, as in `network.layers()`
+    split    on the device to train on
+    storage  of the weights, in place of the training's: what it costs, not what it learns
     Raises: ValueError, if the network cannot take such inputs or a layer has fewer weights than asked; ConnectionLeak,
     if the topology did not place the counts
     """
     plan = Plan(network, tuple(counts), topology, rewiring, training, seed, evaluate)
     layers = network.layers(split.input_shape, split.classes)
-    run = Run(plan, topology(layers, plan.counts, generator(seed, "topology")), split)
+    run = Run(plan, topology(layers, plan.counts, generator(seed, "topology")), split, storage)
     refuse_leaks(run.layers, plan.counts)
     return run
-
-
-def _as_it_is(x: Tensor) -> Tensor:
-    return x
 
 
 def batch_sizes(samples: int, batch_size: int) -> list[int]:

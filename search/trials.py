@@ -32,21 +32,10 @@ def perform(
     Raises: models.training.Diverged and ConnectionLeak; models.data.samples.DataError, if the data is no longer there;
         search.remembered.DataChanged, if it is another. A trial that raises has failed: Optuna is told so, no value.
     """
-    final = assignment.stage == "final"
-    validation = None if final else spec.data.validation
-    split = remembered.split(spec.data, data_dir, split_seed(spec), data_hash, validation)
-    run = training.start(
-        assignment.network,
-        assignment.counts,
-        spec.topology,
-        assignment.rewiring,
-        spec.training,
-        split,
-        assignment.seed,
-        evaluate="end" if final else "every_epoch",
-    )
+    samples = split(spec, assignment, data_dir, data_hash)
+    run = start(spec, assignment, samples)
     yield from run.train()
-    yield _outcome(assignment, split, run)
+    yield outcome(assignment, samples, run)
 
 
 def warm_up(crossover_file: Path | None = None) -> None:
@@ -69,7 +58,26 @@ def single_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _outcome(assignment: Assignment, split: Split, run: Run) -> Outcome:
+def split(spec: JobSpec, assignment: Assignment, data_dir: Path | None, data_hash: str | None) -> Split:
+    validation = None if assignment.stage == "final" else spec.data.validation
+    return remembered.split(spec.data, data_dir, split_seed(spec), data_hash, validation)
+
+
+def start(spec: JobSpec, assignment: Assignment, split: Split) -> Run:
+    return training.start(
+        assignment.network,
+        assignment.counts,
+        spec.topology,
+        assignment.rewiring,
+        spec.training,
+        split,
+        assignment.seed,
+        evaluate="end" if assignment.stage == "final" else "every_epoch",
+    )
+
+
+def outcome(assignment: Assignment, split: Split, run: Run) -> Outcome:
+    """What a training that is over came to."""
     last = run.reports[-1]
     assert last.loss is not None
     assert last.accuracy is not None
