@@ -45,7 +45,7 @@ class Diverged(ArithmeticError):
 class Plan:
     """All that decides a training, the data apart.
 
-    counts    connections of each layer, as in `network.layers()`
+    counts    connections of each layer, as in `network.layers()`, at the end of the training
     evaluate  on the held-out samples, after every epoch, or only after the last (a test split is touched once)
     """
 
@@ -105,8 +105,7 @@ class Run:
         self.network = plan.network.build(split.input_shape, split.classes, connections, weights, plan.training.storage)
         self.layers = sparse_layers(self.network)
         self.optimizer = optimizers.build(plan.training.optimizer, self.network)
-        if plan.training.augmentation == Augmentation():
-            choose_storages(self.network, self.optimizer)
+        self._choose_storages()
         self.streams = {name: generator(plan.seed, name) for name in ("order", "augmentation", "dropout", "rewiring")}
         for module in self.network.modules():
             if isinstance(module, Dropout):
@@ -168,7 +167,7 @@ class Run:
         grown = taken = 0
         for step in range(1, len(batches) + 1):
             ends_epoch = step == len(batches)
-            moment = Moment(before + step, steps, self.epoch + 1, plan.epochs, ends_epoch)
+            moment = Moment(before + step, steps, self.epoch + 1, plan.epochs, ends_epoch, self.plan.counts)
             due = self.plan.rewiring.due(moment)
             if due or ends_epoch:
                 losses.append(self.steps()(batches[taken:step], rates[taken:step]))
@@ -200,8 +199,13 @@ class Run:
         stream = self.streams["rewiring"]
         self.rewiring_state, rewired = self.plan.rewiring(self.rewiring_state, layers, moment, stream)
         optimizers.rewire(layers, rewired, self.optimizer)
+        self._choose_storages()
         refuse_leaks(self.layers, self.plan.rewiring.asked(self.plan.counts, rewired, moment, self.rewiring_state))
         return sum(after.grown.numel() for after in rewired if after)
+
+    def _choose_storages(self) -> None:
+        if self.plan.training.augmentation == Augmentation():
+            choose_storages(self.network, self.optimizer)
 
     def _refuse_divergence(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -224,14 +228,15 @@ def start(
 ) -> Run:
     """A fresh run: every random stream derives from `seed`, torch's global one is neither read nor changed.
 
-    counts  connections of each layer, as in `network.layers()`
+    counts  connections of each layer, as in `network.layers()`; where the rewiring starts with more, at the end
     Raises: ValueError, if the network cannot take such inputs or a layer has fewer weights than asked; ConnectionLeak,
     if the topology did not place the counts
     """
     plan = Plan(network, tuple(counts), topology, rewiring, training, seed, evaluate)
     layers = network.layers(split.input_shape, split.classes)
-    run = Run(plan, topology(layers, plan.counts, generator(seed, "topology")), split)
-    refuse_leaks(run.layers, plan.counts)
+    starting = rewiring.starting(tuple(layer.total for layer in layers), plan.counts)
+    run = Run(plan, topology(layers, starting, generator(seed, "topology")), split)
+    refuse_leaks(run.layers, starting)
     return run
 
 

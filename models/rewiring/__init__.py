@@ -2,6 +2,11 @@
 
 from typing import Annotated
 
+from models.rewiring.gradual import Gradual as Gradual
+from models.rewiring.iterative import Iterative as Iterative
+from models.rewiring.neuron_set import NeuronSET as NeuronSET
+from models.rewiring.one_shot import OneShot as OneShot
+from models.rewiring.pruning import Pruning as Pruning
 from models.rewiring.rewiring import Asked as Asked
 from models.rewiring.rewiring import Moment as Moment
 from models.rewiring.rewiring import Rewired as Rewired
@@ -10,4 +15,4 @@ from models.rewiring.set import SET as SET
 from models.rewiring.static import Static as Static
 from models.types import ByKind
 
-AnyRewiring = Annotated[Static | SET, ByKind()]
+AnyRewiring = Annotated[Static | SET | OneShot | Gradual | Iterative | NeuronSET, ByKind()]

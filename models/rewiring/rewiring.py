@@ -22,6 +22,7 @@ class Moment:
 
     epoch       number of the epoch this step belongs to, from 1
     ends_epoch  the step was the epoch's last
+    counts      connections asked of each layer of the whole training
     """
 
     step: int
@@ -29,6 +30,7 @@ class Moment:
     epoch: int
     epochs: int
     ends_epoch: bool
+    counts: tuple[int, ...] = ()
 
     @property
     def last(self) -> bool:
@@ -48,6 +50,14 @@ class Rewiring(ABC):
     @abstractmethod
     def due(self, moment: Moment) -> bool:
         """Whether to rewire now."""
+
+    def starting(self, totals: tuple[int, ...], counts: tuple[int, ...]) -> tuple[int, ...]:
+        """The connections there are before the first step: those asked, unless it says others.
+
+        totals  weights of each layer, active or not
+        """
+        del totals
+        return counts
 
     def start(self, layers: Sequence["SparseLayer"]) -> State:
         """The state before the first step: None, where nothing is remembered."""

@@ -12,7 +12,7 @@ from scipy import stats
 
 from models.connections import Connections, random_connections
 from models.layers import SparseConv2d, SparseLayer, SparseLinear
-from models.rewiring import SET, AnyRewiring, Moment, Rewired, Rewiring, Static
+from models.rewiring import SET, AnyRewiring, Moment, NeuronSET, Pruning, Rewired, Rewiring, Static
 from models.rewiring.set import removed_by_sign
 from models.seeds import generator
 from models.types import members
@@ -21,7 +21,8 @@ MIDWAY = Moment(step=10, steps=30, epoch=1, epochs=3, ends_epoch=True)
 LAST = Moment(step=30, steps=30, epoch=3, epochs=3, ends_epoch=True)
 
 REWIRINGS = [
-    *(member() for member in members(AnyRewiring)),
+    *(member() for member in members(AnyRewiring) if not issubclass(member, Pruning)),  # these have tests of their own
+    NeuronSET(importance="in", most=0.3),
     SET(grown="normal"),
     SET(fraction=1.0),
     SET(every=10, last_epoch="prune_only"),
