@@ -27,7 +27,7 @@ from models.rewiring import AnyRewiring, Moment
 from models.seeds import generator
 from models.topologies import AnyTopology
 
-Evaluate = Literal["every_epoch", "end"]
+Evaluate = Literal["every_epoch", "end", "never"]
 
 
 class Diverged(ArithmeticError):
@@ -46,7 +46,7 @@ class Plan:
     """All that decides a training, the data apart.
 
     counts    connections of each layer, as in `network.layers()`, at the end of the training
-    evaluate  on the held-out samples, after every epoch, or only after the last (a test split is touched once)
+    evaluate  on the held-out samples, after every epoch, or only after the last (a test split is touched once), or not
     """
 
     network: AnyNetwork
@@ -137,7 +137,8 @@ class Run:
         started = time.perf_counter()
         train_loss, grown, lr = self._learn()
         last = self.epoch + 1 == self.plan.training.epochs
-        held_out = self.evaluate() if last or self.plan.evaluate == "every_epoch" else None
+        due = self.plan.evaluate == "every_epoch" or (self.plan.evaluate == "end" and last)
+        held_out = self.evaluate() if due else None
         if held_out:
             self._refuse_divergence(held_out.loss)
         self.epoch += 1

@@ -11,6 +11,7 @@ from models.seeds import derive
 from search.capacity import kept_weights, prunable, reach
 from search.faults import InvalidSpec, fault
 from search.spec import Budget, ChosenTrial, JobSpec, dump
+from search.suitability import refuse_misfits
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
     _check_keep_dense(spec, layers)
     _check_budget(spec, layers)
     _check_choice(spec)
+    refuse_misfits(spec, layers)
     return Problem(data.input_shape, data.classes, len(data.train), data.hash, layers)
 
 

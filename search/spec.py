@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from models.data import AnyData
 from models.networks import MLP, AnyNetwork
 from models.recipe import Training
+from models.retraining import Retraining
 from models.rewiring import SET, AnyRewiring
 from models.topologies import AnyTopology, Random
 from models.types import ByKind, Count, Density, Positive, setting
@@ -138,6 +139,7 @@ class JobSpec:
     network: AnyNetwork = MLP()
     topology: AnyTopology = Random()
     rewiring: AnyRewiring = SET()
+    retraining: Retraining | None = None
     training: Training = Training()
     search: Search = Search()
     confirm: Confirm | None = Confirm()

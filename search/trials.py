@@ -10,7 +10,9 @@ import torch
 
 from models import crossover, training
 from models.data.samples import Split
-from models.training import EpochReport, Run
+from models.retraining import Retrained, start_retraining
+from models.rewiring import Static
+from models.training import EpochReport, Evaluate, Run
 from models.warm import load_kernels
 from search import remembered
 from search.capacity import macs
@@ -35,7 +37,14 @@ def perform(
     final = assignment.stage == "final"
     validation = None if final else spec.data.validation
     split = remembered.split(spec.data, data_dir, split_seed(spec), data_hash, validation)
-    run = training.start(
+    run = _start(spec, assignment, split, "end" if final else "every_epoch")
+    yield from run.train()
+    yield _outcome(assignment, split, run)
+
+
+def _start(spec: JobSpec, assignment: Assignment, split: Split, evaluate: Evaluate) -> Run | Retrained:
+    """Networks whose connections are given, the dense ones too, have nothing to find, and are trained once."""
+    parts = (
         assignment.network,
         assignment.counts,
         spec.topology,
@@ -43,10 +52,11 @@ def perform(
         spec.training,
         split,
         assignment.seed,
-        evaluate="end" if final else "every_epoch",
+        evaluate,
     )
-    yield from run.train()
-    yield _outcome(assignment, split, run)
+    if spec.retraining is None or isinstance(assignment.rewiring, Static):
+        return training.start(*parts)
+    return start_retraining(spec.retraining, *parts)
 
 
 def warm_up(crossover_file: Path | None = None) -> None:
@@ -69,7 +79,7 @@ def single_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _outcome(assignment: Assignment, split: Split, run: Run) -> Outcome:
+def _outcome(assignment: Assignment, split: Split, run: Run | Retrained) -> Outcome:
     last = run.reports[-1]
     assert last.loss is not None
     assert last.accuracy is not None

@@ -53,13 +53,13 @@ class Gradual(Pruning):
         regular = moment.ends_epoch if self.every == "epoch" else (moment.step - begin) % self.every == 0
         return regular or moment.step == end
 
-    def prune(self, layers: Sequence["SparseLayer"], moment: Moment) -> list[Rewired | None]:
+    def prune(self, layers: Sequence["SparseLayer"], begun: tuple[int, ...], moment: Moment) -> list[Rewired | None]:
         begin, end = self._window(moment.steps)
 
-        def remaining(total: int, asked: int) -> int:
-            return total - round(total * sparsity(moment.step, begin, end, 0.0, 1 - asked / total))
+        def remaining(first: int, last: int) -> int:
+            return first - round(first * sparsity(moment.step, begin, end, 0.0, 1 - last / first))
 
-        return keep_largest(layers, moment.counts, remaining, self.scope)
+        return keep_largest(layers, begun, moment.counts, remaining, self.scope)
 
     def _window(self, steps: int) -> tuple[int, int]:
         return math.floor(Fraction(str(self.begin)) * steps), step_at(self.end, steps)

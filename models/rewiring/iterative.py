@@ -39,7 +39,8 @@ class Iterative(Pruning):
     def due(self, moment: Moment) -> bool:
         return moment.step in self._steps(moment.steps)
 
-    def prune(self, layers: Sequence["SparseLayer"], moment: Moment) -> list[Rewired | None]:
+    def prune(self, layers: Sequence["SparseLayer"], begun: tuple[int, ...], moment: Moment) -> list[Rewired | None]:
+        del begun
         last = moment.step == self._steps(moment.steps)[-1]
         pairs = zip(layers, moment.counts, strict=True)
         return [self._pruned(layer, asked, exactly=last) for layer, asked in pairs]

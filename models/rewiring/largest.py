@@ -16,27 +16,28 @@ Scope = Literal["layer", "global"]
 """Where weights are compared: within each layer, or among all layers that may lose any."""
 
 Remaining = Callable[[int, int], int]
-"""How many connections remain of a total, given how many are asked for in the end."""
+"""How many connections remain of those at the start, given how many are asked for in the end."""
 
 
 def keep_largest(
-    layers: Sequence["SparseLayer"], asked: Sequence[int], remaining: Remaining, scope: Scope
+    layers: Sequence["SparseLayer"], begun: Sequence[int], asked: Sequence[int], remaining: Remaining, scope: Scope
 ) -> list[Rewired | None]:
     """What each layer keeps: per layer as many as remain of it, or of all layers together the largest.
 
-    asked  connections of each layer in the end; globally their sum counts, and layers asked in full stay full
+    begun, asked  connections of each layer at the start and in the end; globally their sums count, and layers asked in
+                  full stay full
 
     Raises: ValueError where fewer are active than are to remain
     """
     if scope == "layer":
-        counts = [remaining(layer.connections.total, count) for layer, count in zip(layers, asked, strict=True)]
+        counts = [remaining(first, last) for first, last in zip(begun, asked, strict=True)]
         return [kept(layer, top_k(magnitudes(layer), count)) for layer, count in zip(layers, counts, strict=True)]
     totals = [layer.connections.total for layer in layers]
     pruned = [number for number, (count, total) in enumerate(zip(asked, totals, strict=True)) if count < total]
     found: list[Rewired | None] = [None for _ in layers]
     if not pruned:
         return found
-    count = remaining(sum(totals[number] for number in pruned), sum(asked[number] for number in pruned))
+    count = remaining(sum(begun[number] for number in pruned), sum(asked[number] for number in pruned))
     scores = [magnitudes(layers[number]) for number in pruned]
     stays = torch.zeros(sum(len(each) for each in scores), dtype=torch.bool)
     stays[top_k(torch.cat(scores), count)] = True

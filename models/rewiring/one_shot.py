@@ -34,5 +34,5 @@ class OneShot(Pruning):
     def due(self, moment: Moment) -> bool:
         return moment.step == step_at(self.at, moment.steps)
 
-    def prune(self, layers: Sequence["SparseLayer"], moment: Moment) -> list[Rewired | None]:
-        return keep_largest(layers, moment.counts, lambda total, asked: asked, self.scope)
+    def prune(self, layers: Sequence["SparseLayer"], begun: tuple[int, ...], moment: Moment) -> list[Rewired | None]:
+        return keep_largest(layers, begun, moment.counts, lambda first, last: last, self.scope)

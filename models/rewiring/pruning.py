@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Active:
-    """counts: connections of each layer after the last pruning."""
+    """begun, counts: connections of each layer before the first pruning, and after the last."""
 
+    begun: tuple[int, ...]
     counts: tuple[int, ...]
 
 
@@ -37,15 +38,19 @@ class Pruning(Rewiring):
         return "layer"
 
     @abstractmethod
-    def prune(self, layers: Sequence["SparseLayer"], moment: Moment) -> list[Rewired | None]:
-        """For each layer the connections that stay; None where all do."""
+    def prune(self, layers: Sequence["SparseLayer"], begun: tuple[int, ...], moment: Moment) -> list[Rewired | None]:
+        """For each layer the connections that stay; None where all do.
+
+        begun  connections of each layer before the first pruning
+        """
 
     def starting(self, totals: tuple[int, ...], counts: tuple[int, ...]) -> tuple[int, ...]:
         del counts
         return totals
 
     def start(self, layers: Sequence["SparseLayer"]) -> State:
-        return Active(tuple(layer.connections.nnz for layer in layers))
+        counts = tuple(layer.connections.nnz for layer in layers)
+        return Active(counts, counts)
 
     def asked(self, counts: tuple[int, ...], rewired: Sequence[Rewired | None], moment: Moment, state: State) -> Asked:
         del rewired
@@ -58,9 +63,10 @@ class Pruning(Rewiring):
         self, state: State, layers: Sequence["SparseLayer"], moment: Moment, generator: torch.Generator
     ) -> tuple[State, list[Rewired | None]]:
         del generator
-        rewired = self.prune(layers, moment)
-        pairs = zip(rewired, state.counts, strict=True)
-        return Active(tuple(after.connections.nnz if after else count for after, count in pairs)), rewired
+        before: Active = state
+        rewired = self.prune(layers, before.begun, moment)
+        pairs = zip(rewired, before.counts, strict=True)
+        return replace(before, counts=tuple(new.connections.nnz if new else count for new, count in pairs)), rewired
 
 
 def step_at(share: float, steps: int) -> int:

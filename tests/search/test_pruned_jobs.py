@@ -1,0 +1,75 @@
+"""Jobs whose networks start dense, lose neurons or are trained again: what their outcomes say."""
+
+import pytest
+from optuna.storages import InMemoryStorage
+from search_stubs import job
+
+from search import study, trials
+from search.arms import contestants
+from search.candidates import Candidate
+from search.points import Assignment, Outcome
+from search.problem import examine
+
+
+def spec(**changes):
+    digits = {"kind": "bundled", "name": "digits", "limit": 300}
+    training = {"epochs": 3, "batch_size": 32}
+    network = {"kind": "mlp", "widths": [20, 12]}
+    budget = {"space": {"kind": "budget", "density": 0.1}}
+    return job(budget, data=digits, network=network, training=training, **changes)
+
+
+def performed(spec, stage="search"):
+    problem = examine(spec, None)
+    storage = InMemoryStorage()
+    study.create(storage, "study", spec)
+    _, asked = study.ask(storage, "study", spec, problem, 0)
+    assignment = Assignment.from_json(asked.to_json() | {"stage": stage})
+    *reports, outcome = trials.perform(spec, assignment, None)
+    assert isinstance(outcome, Outcome)
+    return problem, reports, outcome
+
+
+@pytest.mark.parametrize("kind", ["one_shot", "gradual", "iterative"])
+def test_a_pruned_trial_shows_the_dense_beginning_and_ends_as_asked(kind):
+    problem, reports, outcome = performed(spec(rewiring={"kind": kind}))
+    total = sum(layer.total for layer in problem.layers)
+    assert outcome.nnz == outcome.nnz_asked
+    assert outcome.weights == round(0.1 * total)
+    assert sum(reports[0].nnz) > outcome.weights
+    assert reports[-1].nnz == outcome.nnz
+
+
+def test_global_pruning_keeps_the_total_asked_and_shares_it_out_itself():
+    _, _, outcome = performed(spec(rewiring={"kind": "one_shot", "scope": "global"}))
+    assert sum(outcome.nnz) == sum(outcome.nnz_asked) == outcome.weights
+    assert outcome.nnz != outcome.nnz_asked
+
+
+@pytest.mark.parametrize("stage", ["search", "final"])
+def test_the_cost_of_a_retrained_network_is_that_of_every_training(stage):
+    retraining = {"weights": "rewind", "per_round": 0.5}  # .5, .25, .125, .1: four rounds and the ticket
+    _, reports, outcome = performed(spec(rewiring={"kind": "one_shot", "at": 1.0}, retraining=retraining), stage)
+    assert outcome.epochs == len(reports) == 3 * 5
+    assert [report.epoch for report in reports] == list(range(1, 16))
+    assert outcome.seconds == pytest.approx(sum(report.seconds for report in reports))
+    assert outcome.nnz == outcome.nnz_asked == reports[12].nnz
+    assert [report.loss is None for report in reports] == [stage == "final"] * 14 + [False]
+
+
+def test_the_dense_arms_are_trained_once():
+    asked = spec(rewiring={"kind": "gradual"}, retraining={"weights": "fresh"}, confirm={"seeds": 2})
+    problem = examine(asked, None)
+    winner = Candidate("trial:1", 1, (128, 24, 12))
+    for arm in contestants(asked, problem, winner, None):
+        if arm.name in ("dense", "snas"):
+            assignment = Assignment("final", 0, 1, arm.name, None, arm.network, arm.rewiring, arm.counts[0])
+            *_, outcome = trials.perform(asked, assignment, None)
+            assert outcome.epochs == (3 if arm.name == "dense" else 6)
+            assert outcome.nnz == arm.counts[0]
+
+
+def test_without_neurons_the_report_says_what_is_left():
+    _, reports, outcome = performed(spec(rewiring={"kind": "neuron_set", "budget": "shrink"}))
+    assert outcome.weights < sum(outcome.nnz_asked)
+    assert outcome.nnz == reports[-1].nnz
