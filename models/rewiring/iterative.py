@@ -28,7 +28,7 @@ class Iterative(Pruning):
     """
 
     kind: Literal["iterative"] = "iterative"
-    quality: NonNegative = 0.5
+    quality: NonNegative = 1.0
     rounds: Count = 5
     end: Density = 0.75
 

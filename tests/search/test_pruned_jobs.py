@@ -1,5 +1,8 @@
 """Jobs whose networks start dense, lose neurons or are trained again: what their outcomes say."""
 
+import json
+from pathlib import Path
+
 import pytest
 from optuna.storages import InMemoryStorage
 from search_stubs import job
@@ -9,6 +12,9 @@ from search.arms import contestants
 from search.candidates import Candidate
 from search.points import Assignment, Outcome
 from search.problem import examine
+from search.spec import parse
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "methods"
 
 
 def spec(**changes):
@@ -73,3 +79,10 @@ def test_without_neurons_the_report_says_what_is_left():
     _, reports, outcome = performed(spec(rewiring={"kind": "neuron_set", "budget": "shrink"}))
     assert outcome.weights < sum(outcome.nnz_asked)
     assert outcome.nnz == reports[-1].nnz
+
+
+@pytest.mark.parametrize("name", ["one_shot", "gradual", "iterative", "neuron_set", "lottery_ticket"])
+def test_the_example_of_each_method_is_a_job_that_is_accepted(name):
+    example = parse(json.loads((EXAMPLES / f"{name}.json").read_text()))
+    assert examine(example, None).layers
+    assert (example.retraining is not None) == (name == "lottery_ticket")
