@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -40,9 +40,19 @@ class CheckpointError(ValueError):
         return f"{self.path}: no run can continue from this file: {self.reason}"
 
 
-def save(run: Run, path: Path | str) -> None:
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """What else travels in the file of a run. description: as JSON can hold it."""
+
+    description: Any
+    tensors: dict[str, Tensor]
+
+
+def save(run: Run, path: Path | str, beside: Beside | None = None) -> None:
     """Writes `run` as it is between two epochs, whole or not at all: a reader sees the old file or the new one."""
+    beside = beside or Beside(None, {})
     tensors = dict(_network_tensors(run)) | dict(_optimizer_tensors(run))
+    tensors |= {f"beside/{name}": tensor for name, tensor in beside.tensors.items()}
     tensors |= {f"stream/{name}": stream.get_state() for name, stream in run.streams.items()}
     description = {
         "plan": to_plain(run.plan),
@@ -52,6 +62,7 @@ def save(run: Run, path: Path | str) -> None:
         "reports": [asdict(report) for report in run.reports],
         "gradient_flow": [asdict(measure) for measure in run.gradient_flow],
         "rewiring": pack(run.rewiring_state, "rewiring", tensors),
+        "beside": beside.description,
     }
     content = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     _write(Path(path), serialise(content, {"format": str(FORMAT), "run": json.dumps(description)}))
@@ -81,6 +92,12 @@ def load(path: Path | str, split: Split) -> Run:
     run.gradient_flow = [GradientFlow(**measure) for measure in description["gradient_flow"]]
     run.rewiring_state = unpack(description["rewiring"], run.rewiring_state, tensors)
     return run
+
+
+def beside(path: Path | str) -> Beside:
+    """What was saved with a run. Raises: as `load`, but for other data"""
+    description, tensors = _read(Path(path))
+    return Beside(description["beside"], _under("beside/", tensors))
 
 
 def _network_tensors(run: Run) -> Iterator[tuple[str, Tensor]]:

@@ -1,7 +1,7 @@
 """Training on the structure that a training found: the same connections again, from other or earlier weights."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -16,7 +16,7 @@ from models.recipe import Training
 from models.rewiring import AnyRewiring, Static
 from models.seeds import derive
 from models.topologies import AnyTopology
-from models.training import EpochReport, Evaluate, Run, start
+from models.training import EpochReport, Evaluate, Plan, Run, start
 from models.types import Density, setting
 
 
@@ -36,21 +36,37 @@ class Retraining:
     per_round: Density = 1.0
 
 
+@dataclass(frozen=True)
+class Course:
+    """What is decided before the first step.
+
+    rounds    connections of each layer after each training that finds
+    first     of the first training
+    evaluate  the last one
+    """
+
+    retraining: Retraining
+    rounds: tuple[tuple[int, ...], ...]
+    first: Plan
+    evaluate: Evaluate
+
+    @property
+    def trainings(self) -> int:
+        return len(self.rounds) + 1
+
+
 class Retrained:
     """Whole trainings, one after the other; the last is that of the structure found.
 
-    run      the training in progress or the last one
-    reports  of the epochs of all of them, numbered through: what the result has cost
+    initial  weights, connections and all else that the first training began with
+    number   of the training in progress, from 0; `run` is that training
+    reports  of the epochs of all trainings, numbered through: what the result has cost
     """
 
-    def __init__(
-        self, retraining: Retraining, rounds: Sequence[tuple[int, ...]], first: Run, evaluate: Evaluate
-    ) -> None:
-        """rounds: connections of each layer after each training that finds, the first training's first."""
-        self._retraining, self._rounds, self._evaluate = retraining, rounds, evaluate
-        self._first = first.plan
-        self._initial = _weights(first)
-        self.run = first
+    def __init__(self, course: Course, initial: dict[str, Tensor], run: Run) -> None:
+        """At the beginning, `run` being the first training; `start_retraining` makes these."""
+        self.course, self.initial, self.run = course, initial, run
+        self.number = 0
         self.reports: list[EpochReport] = []
 
     @property
@@ -59,36 +75,32 @@ class Retrained:
 
     @property
     def gradient_flow(self) -> list[GradientFlow]:
-        """Of the last training."""
+        """Of the training in progress."""
         return self.run.gradient_flow
 
-    @property
-    def trainings(self) -> int:
-        return len(self._rounds) + 1
-
     def train(self) -> Iterator[EpochReport]:
-        """Every epoch of every training. Raises: as `Run.train`."""
-        for number in range(self.trainings):
-            if number:
-                self.run = self._next(number)
+        """The remaining epochs of all trainings, each once it is done. Raises: as `Run.train`."""
+        while True:
             for report in self.run.train():
                 self.reports.append(replace(report, epoch=len(self.reports) + 1))
                 yield self.reports[-1]
+            if self.number + 1 == self.course.trainings:
+                return
+            self.number, self.run = self.number + 1, self._next()
 
-    def _next(self, number: int) -> Run:
-        before, last = self.run, number == self.trainings - 1
-        seed = derive(self._first.seed, "retraining", number)
+    def _next(self) -> Run:
+        number, before = self.number + 1, self.run
         found = [layer.connections for layer in before.layers.values()]
-        plan = replace(before.plan, seed=seed)
-        if last:
+        plan = replace(before.plan, seed=derive(self.course.first.seed, "retraining", number))
+        if number + 1 == self.course.trainings:
             counts = tuple(each.nnz for each in found)
-            plan = replace(plan, rewiring=Static(), counts=counts, evaluate=self._evaluate)
+            plan = replace(plan, rewiring=Static(), counts=counts, evaluate=self.course.evaluate)
         else:
-            plan = replace(plan, counts=self._rounds[number])
+            plan = replace(plan, counts=self.course.rounds[number])
         run = Run(plan, found, before.split)
-        match self._retraining.weights:
+        match self.course.retraining.weights:
             case "rewind":
-                _give(run, self._initial)
+                _give(run, self.initial)
             case "keep":
                 _give(run, _weights(before))
         return run
@@ -109,18 +121,18 @@ def start_retraining(
     totals = tuple(layer.total for layer in network.layers(split.input_shape, split.classes))
     rounds = counts_by_round(retraining.per_round, rewiring.starting(totals, tuple(counts)), counts)
     finding: Evaluate = "never" if evaluate == "end" else evaluate
-    first = start(network, rounds[0], topology, rewiring, training, split, seed, finding)
-    return Retrained(retraining, rounds, first, evaluate)
+    run = start(network, rounds[0], topology, rewiring, training, split, seed, finding)
+    return Retrained(Course(retraining, rounds, run.plan, evaluate), _weights(run), run)
 
 
-def counts_by_round(per_round: float, starting: Sequence[int], asked: Sequence[int]) -> list[tuple[int, ...]]:
+def counts_by_round(per_round: float, starting: Sequence[int], asked: Sequence[int]) -> tuple[tuple[int, ...], ...]:
     """Connections of each layer after each round: the share is removed, but no more than leaves those asked."""
     stays = 1 - Fraction(str(per_round))
     before, rounds = tuple(starting), list[tuple[int, ...]]()
     while not rounds or rounds[-1] != tuple(asked):
         before = tuple(max(int(stays * count), last) for count, last in zip(before, asked, strict=True))
         rounds.append(before)
-    return rounds
+    return tuple(rounds)
 
 
 def _weights(run: Run) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Training on the structure found: which connections, from which weights, at what cost."""
 
-from itertools import pairwise
+from itertools import islice, pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 from small_problem import begin, classes_in_space, measured, same_state
 from torch import Tensor
 
+from models import checkpoint
 from models.evaluation import evaluate
 from models.networks import MLP
 from models.optimizers import SGD, Adam
 from models.recipe import Training
 from models.retraining import Retrained, Retraining, counts_by_round, start_retraining
+from models.retraining_checkpoint import load, save
 from models.rewiring import SET, Gradual, NeuronSET, OneShot
 from models.topologies import Random
 from models.training import Run
@@ -37,7 +40,7 @@ def first(rewiring: Any, training: Training = ADAM) -> Run:
 def up_to_the_last(whole: Retrained) -> tuple[Run, dict[str, Tensor]]:
     """The run before the last one as it ended, and the last one's weights before its first step."""
     reports, epochs = whole.train(), whole.run.plan.training.epochs
-    for _ in range(epochs * (whole.trainings - 1)):
+    for _ in range(epochs * (whole.course.trainings - 1)):
         next(reports)
     found = whole.run
     begun: dict[str, Tensor] = {}
@@ -118,7 +121,7 @@ def test_the_second_training_takes_the_whole_recipe_from_its_first_step(weights:
 def test_rounds_remove_a_share_each_and_never_give_back(rewiring: Any) -> None:
     whole = retrained(Retraining(per_round=0.4), rewiring)
     list(whole.train())
-    assert whole.trainings == 5  # at .6, .36, .216 and .2 of the weights, and the ticket itself
+    assert whole.course.trainings == 5  # at .6, .36, .216 and .2 of the weights, and the ticket itself
     ends = [report.nnz for report in whole.reports[2::3]]
     assert [sum(nnz) for nnz in ends] == [115 + 96 + 18, 69 + 57 + 10, 41 + 34 + 6, 76, 76]
     assert len(whole.reports) == 15
@@ -138,14 +141,14 @@ def test_counts_by_round_fall_in_every_layer_to_those_asked(layers: list[tuple[i
     for before, after in pairwise([tuple(totals), *rounds]):
         for one, other, last in zip(before, after, asked, strict=True):
             assert other == max(one * (100 - percent) // 100, last)
-    assert counts_by_round(percent / 100, asked, asked) == [tuple(asked)]
+    assert counts_by_round(percent / 100, asked, asked) == (tuple(asked),)
 
 
 @pytest.mark.parametrize("rewiring", [SET(), NeuronSET(budget="shrink"), SET(last_epoch="prune_only")], ids=repr)
 def test_what_a_rewiring_found_may_be_trained_again(rewiring: Any) -> None:
     whole = retrained(Retraining(weights="fresh"), rewiring)
     list(whole.train())
-    assert whole.trainings == 2
+    assert whole.course.trainings == 2
     assert whole.reports[3].nnz == whole.reports[2].nnz == whole.reports[-1].nnz
     assert whole.reports[3].churn == 0
 
@@ -165,6 +168,34 @@ def test_the_result_is_of_the_last_training_and_the_cost_of_all() -> None:
     assert [each.epoch for each in whole.gradient_flow] == [0, 1, 2]
     assert len(whole.reports) == 4
     assert whole.run.reports[0].seconds == whole.reports[2].seconds
+
+
+@pytest.mark.parametrize("weights", ["rewind", "fresh", "keep"])
+@pytest.mark.parametrize("stopped", [0, 1, 3, 5, 8], ids=lambda stopped: f"after {stopped} epochs")
+def test_resumed_anywhere_it_ends_as_if_never_stopped(weights: Any, stopped: int, tmp_path: Path) -> None:
+    whole, half = (retrained(Retraining(weights=weights, per_round=0.6), Gradual(every=2)) for _ in "ab")
+    assert whole.course.trainings == 3
+    list(whole.train())
+    list(islice(half.train(), stopped))
+    save(half, tmp_path / "half")
+    resumed = load(tmp_path / "half", half.run.split)
+    assert (resumed.course, resumed.number) == (half.course, half.number)
+    assert resumed.reports == half.reports
+    list(resumed.train())
+    assert len(resumed.reports) == 9
+    assert measured(resumed) == measured(whole)  # type: ignore[arg-type]
+    checkpoint.save(whole.run, tmp_path / "whole")  # so that both show the same at absent connections
+    checkpoint.save(resumed.run, tmp_path / "resumed")
+    assert same_state(*(checkpoint.load(tmp_path / name, half.run.split) for name in ("whole", "resumed")))
+
+
+def test_iteration_may_stop_after_any_epoch_and_go_on() -> None:
+    whole, stopped = retrained(Retraining()), retrained(Retraining())
+    list(whole.train())
+    for _ in range(7):
+        list(islice(stopped.train(), 1))
+    assert measured(whole) == measured(stopped)  # type: ignore[arg-type]
+    assert list(stopped.train()) == []
 
 
 @pytest.mark.parametrize("share", [0.0, 1.5])
