@@ -23,7 +23,7 @@ from models.losses import loss_function
 from models.networks import AnyNetwork
 from models.probe import GradientFlow, probe
 from models.recipe import Augmentation, Training
-from models.rewiring import SET, AnyRewiring, Moment
+from models.rewiring import AnyRewiring, Moment
 from models.seeds import generator
 from models.topologies import AnyTopology
 
@@ -200,13 +200,7 @@ class Run:
         stream = self.streams["rewiring"]
         self.rewiring_state, rewired = self.plan.rewiring(self.rewiring_state, layers, moment, stream)
         optimizers.rewire(layers, rewired, self.optimizer)
-        asked = self.plan.counts
-        if moment.last and isinstance(self.plan.rewiring, SET) and self.plan.rewiring.last_epoch == "prune_only":
-            asked = tuple(
-                min(count, after.connections.nnz) if after else count
-                for count, after in zip(asked, rewired, strict=True)
-            )
-        refuse_leaks(self.layers, asked)
+        refuse_leaks(self.layers, self.plan.rewiring.asked(self.plan.counts, rewired, moment, self.rewiring_state))
         return sum(after.grown.numel() for after in rewired if after)
 
     def _refuse_divergence(self, loss: float) -> None:
