@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -166,12 +166,18 @@ class Run:
         rates = [plan.optimizer.lr * plan.schedule(before + step, steps) for step in range(len(batches))]
         losses: list[Tensor] = []
         grown = taken = 0
+        rewiring = self.plan.rewiring
         for step in range(1, len(batches) + 1):
             ends_epoch = step == len(batches)
             moment = Moment(before + step, steps, self.epoch + 1, plan.epochs, ends_epoch)
-            due = self.plan.rewiring.due(moment)
-            if due or ends_epoch:
-                losses.append(self.steps()(batches[taken:step], rates[taken:step]))
+            due, observes = rewiring.due(moment), rewiring.observes(moment)
+            until = step - 1 if observes else step
+            if (due or observes or ends_epoch) and taken < until:
+                losses.append(self.steps()(batches[taken:until], rates[taken:until]))
+                taken = until
+            if observes:
+                loss, moment = self._observe(batches[step - 1], rates[step - 1], moment)
+                losses.append(loss)
                 taken = step
             if due:
                 self._refuse_divergence(losses[-1][-1].item())  # what is no number has no order to drop weights by
@@ -188,11 +194,23 @@ class Run:
             fused = FusedSteps.of(network, self.optimizer, plan.loss, train, plan.batch_size)
             if fused is not None:
                 return fused
+        return self._autograd_steps()
+
+    def _autograd_steps(self) -> AutogradSteps:
+        augmented = self.plan.training.augmentation != Augmentation()
         prepare = self._augmented if augmented else _as_it_is
-        return AutogradSteps(network, self.optimizer, self.loss, train, prepare)
+        return AutogradSteps(self.network.train(), self.optimizer, self.loss, self.split.train, prepare)
 
     def _augmented(self, x: Tensor) -> Tensor:
         return augment(x, self.plan.training.augmentation, self.streams["augmentation"])
+
+    def _observe(self, batch: Tensor, rate: float, moment: Moment) -> tuple[Tensor, Moment]:
+        """One step that the rewiring looks at: its loss, and the moment with what was seen."""
+        rewiring, layers = self.plan.rewiring, list(self.layers.values())
+        loss, gradients = self._autograd_steps().observed(batch, rate, layers, rewiring.learns(moment))
+        moment = replace(moment, gradients=gradients)
+        self.rewiring_state = rewiring.observe(self.rewiring_state, moment)
+        return loss, moment
 
     def _rewire(self, moment: Moment) -> int:
         """How many connections were grown."""

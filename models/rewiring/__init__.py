@@ -6,8 +6,9 @@ from models.rewiring.rewiring import Asked as Asked
 from models.rewiring.rewiring import Moment as Moment
 from models.rewiring.rewiring import Rewired as Rewired
 from models.rewiring.rewiring import Rewiring as Rewiring
+from models.rewiring.rigl import RigL as RigL
 from models.rewiring.set import SET as SET
 from models.rewiring.static import Static as Static
 from models.types import ByKind
 
-AnyRewiring = Annotated[Static | SET, ByKind()]
+AnyRewiring = Annotated[Static | SET | RigL, ByKind()]

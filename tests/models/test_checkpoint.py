@@ -21,7 +21,8 @@ from models.networks import MLP, VGG, AnyNetwork
 from models.optimizers import SGD, Adam, AnyOptimizer
 from models.packing import pack, pack_connections, unpack, unpack_connections
 from models.recipe import Augmentation, Training
-from models.rewiring import SET, AnyRewiring
+from models.rewiring import SET, AnyRewiring, RigL
+from models.rewiring.drop import LinearDrop
 from models.schedules import AnySchedule, Cosine
 from models.seeds import generator
 from models.settings import from_plain, to_plain
@@ -40,6 +41,8 @@ CASES: dict[str, tuple[AnyNetwork, Training, AnyRewiring]] = {
     "mlp-adam-all": (MLP_WITH_ALL, ADAM, EVERY),
     "vgg-momentum": (VGG(channels=(4, 6), stride=2, widths=(8,)), MOMENTUM, SET(last_epoch="prune_only")),
     "vgg-adam-all": (CNN_WITH_ALL, MOVED, EVERY),
+    "vgg-adam-all-rigl": (CNN_WITH_ALL, MOVED, RigL(every=5)),
+    "mlp-unfired": (MLP(widths=(16, 10)), MOMENTUM, SET(every=5, drop=LinearDrop(), growth="unfired")),
 }
 
 
