@@ -2,6 +2,8 @@
 
 from typing import Annotated
 
+from models.rewiring.dsr import DSR as DSR
+from models.rewiring.momentum import SparseMomentum as SparseMomentum
 from models.rewiring.rewiring import Asked as Asked
 from models.rewiring.rewiring import Moment as Moment
 from models.rewiring.rewiring import Rewired as Rewired
@@ -11,4 +13,4 @@ from models.rewiring.set import SET as SET
 from models.rewiring.static import Static as Static
 from models.types import ByKind
 
-AnyRewiring = Annotated[Static | SET | RigL, ByKind()]
+AnyRewiring = Annotated[Static | SET | RigL | DSR | SparseMomentum, ByKind()]

@@ -21,7 +21,7 @@ from models.networks import MLP, VGG, AnyNetwork
 from models.optimizers import SGD, Adam, AnyOptimizer
 from models.packing import pack, pack_connections, unpack, unpack_connections
 from models.recipe import Augmentation, Training
-from models.rewiring import SET, AnyRewiring, RigL
+from models.rewiring import DSR, SET, AnyRewiring, RigL, SparseMomentum
 from models.rewiring.drop import LinearDrop
 from models.schedules import AnySchedule, Cosine
 from models.seeds import generator
@@ -42,6 +42,8 @@ CASES: dict[str, tuple[AnyNetwork, Training, AnyRewiring]] = {
     "vgg-momentum": (VGG(channels=(4, 6), stride=2, widths=(8,)), MOMENTUM, SET(last_epoch="prune_only")),
     "vgg-adam-all": (CNN_WITH_ALL, MOVED, EVERY),
     "vgg-adam-all-rigl": (CNN_WITH_ALL, MOVED, RigL(every=5)),
+    "vgg-adam-all-dsr": (CNN_WITH_ALL, MOVED, DSR(every=5, threshold=0.05)),
+    "mlp-adam-all-momentum": (MLP_WITH_ALL, ADAM, SparseMomentum(every=5)),
     "mlp-unfired": (MLP(widths=(16, 10)), MOMENTUM, SET(every=5, drop=LinearDrop(), growth="unfired")),
 }
 

@@ -17,7 +17,7 @@ from models.fused import FusedSteps
 from models.networks import MLP, VGG, AnyNetwork
 from models.optimizers import SGD, Adam, AdamW, AnyOptimizer
 from models.recipe import Augmentation, Loss, Training
-from models.rewiring import SET, RigL, Static
+from models.rewiring import DSR, SET, RigL, Static
 from models.training import Run
 
 PLAIN = MLP(widths=(16, 10))
@@ -114,7 +114,9 @@ def test_optimizers_known_here_learn_as_by_autograd(optimizer: AnyOptimizer, mon
     assert_same(fused, by_autograd(run(network, optimizer), monkeypatch))
 
 
-@pytest.mark.parametrize("rewiring", [Static(), SET(every=3), SET(last_epoch="prune_only"), RigL(every=3)], ids=repr)
+@pytest.mark.parametrize(
+    "rewiring", [Static(), SET(every=3), SET(last_epoch="prune_only"), RigL(every=3), DSR(every=3)], ids=repr
+)
 def test_rewirings_between_steps_are_the_same(rewiring: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_same(run(rewiring=rewiring), by_autograd(run(rewiring=rewiring), monkeypatch))
 

@@ -16,7 +16,7 @@ from scipy import stats
 from models.connections import Connections, random_connections
 from models.dense_gradient import DenseGradient, watching
 from models.layers import SparseConv2d, SparseLayer, SparseLinear
-from models.rewiring import SET, AnyRewiring, Moment, Rewired, Rewiring, RigL, Static
+from models.rewiring import DSR, SET, AnyRewiring, Moment, Rewired, Rewiring, RigL, SparseMomentum, Static
 from models.rewiring.drop import CosineDrop, LinearDrop
 from models.rewiring.removal import removed_by_sign
 from models.seeds import generator
@@ -33,6 +33,8 @@ REWIRINGS = [
     SET(removal="magnitude", drop=CosineDrop(), until=0.75),
     SET(growth="unfired", drop=LinearDrop()),
     RigL(fraction=1.0),
+    DSR(threshold=0.3),
+    SparseMomentum(fraction=1.0, every=10),
 ]
 rewirings = pytest.mark.parametrize("rewiring", REWIRINGS, ids=repr)
 densities = pytest.mark.parametrize("density", [0.05, 0.5, 1.0])

@@ -21,7 +21,7 @@ from models.networks import MLP, VGG, LeNet5
 from models.optimizers import AnyOptimizer
 from models.recipe import Training
 from models.rewired import Rewired
-from models.rewiring import SET, AnyRewiring, RigL
+from models.rewiring import DSR, SET, AnyRewiring, RigL, SparseMomentum
 from models.rewiring.drop import CosineDrop
 from models.seeds import generator
 from models.training import Run
@@ -177,6 +177,8 @@ def test_trainings_with_rewirings_agree_for_every_optimizer(optimizer: AnyOptimi
         SET(removal="magnitude", drop=CosineDrop(), growth="unfired", every=2, until=0.8),
         RigL(every=2),
         RigL(every="epoch", fraction=1.0),
+        DSR(every=2, threshold=0.1),
+        SparseMomentum(every=2),
     ],
     ids=repr,
 )
