@@ -15,6 +15,7 @@ from models.autograd_steps import AutogradSteps
 from models.connections import Connections
 from models.data.samples import Split
 from models.evaluation import Evaluation, evaluate
+from models.explored import Explored
 from models.fused import FusedSteps, choose_storages
 from models.layers import Dropout, sparse_layers
 from models.leaks import ConnectionLeak as ConnectionLeak
@@ -67,6 +68,7 @@ class EpochReport:
     loss, accuracy, balanced_accuracy  on the held-out samples; shares in [0, 1]; None where not evaluated
     nnz         active connections of each layer, counted from the live layers
     churn       connections grown during the epoch, as a share of those asked
+    explored    connections that have been active at some time so far, as a share of all weights
     egf_1, egf_2  effective gradient flow on the probe; None at epochs that do not measure it
     lr          learning rate of the epoch's last step
     seconds     wall time, everything included
@@ -79,6 +81,7 @@ class EpochReport:
     balanced_accuracy: float | None
     nnz: tuple[int, ...]
     churn: float
+    explored: float
     egf_1: float | None
     egf_2: float | None
     lr: float
@@ -94,6 +97,7 @@ class Run:
     epoch          epochs done
     reports        of the epochs done
     gradient_flow  every measure so far, that before training (epoch 0) included
+    explored       every connection there has been; None before the first rewiring
     rewiring_state, streams  what the rewiring remembers, and the random streams that training draws from
     """
 
@@ -112,6 +116,7 @@ class Run:
             if isinstance(module, Dropout):
                 module.generator = self.streams["dropout"]
         self.rewiring_state = plan.rewiring.start(list(self.layers.values()))
+        self.explored: Explored | None = None
         self.epoch = 0
         self.reports: list[EpochReport] = []
         self.gradient_flow: list[GradientFlow] = []
@@ -152,6 +157,7 @@ class Run:
             balanced_accuracy=held_out.balanced_accuracy if held_out else None,
             nnz=nnz,
             churn=grown / sum(self.plan.counts),
+            explored=(self.explored or self._active()).share,
             egf_1=flow.egf_1 if flow else None,
             egf_2=flow.egf_2 if flow else None,
             lr=lr,
@@ -217,9 +223,13 @@ class Run:
         layers = list(self.layers.values())
         stream = self.streams["rewiring"]
         self.rewiring_state, rewired = self.plan.rewiring(self.rewiring_state, layers, moment, stream)
+        self.explored = (self.explored or self._active()).after(rewired)
         optimizers.rewire(layers, rewired, self.optimizer)
         refuse_leaks(self.layers, self.plan.rewiring.asked(self.plan.counts, rewired, moment, self.rewiring_state))
         return sum(after.grown.numel() for after in rewired if after)
+
+    def _active(self) -> Explored:
+        return Explored(tuple(layer.connections for layer in self.layers.values()))
 
     def _refuse_divergence(self, loss: float) -> None:
         if not math.isfinite(loss):
