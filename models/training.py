@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -15,6 +15,7 @@ from models.autograd_steps import AutogradSteps
 from models.connections import Connections
 from models.data.samples import Split
 from models.evaluation import Evaluation, evaluate
+from models.explored import Explored
 from models.fused import FusedSteps, choose_storages
 from models.layers import Dropout, sparse_layers
 from models.leaks import ConnectionLeak as ConnectionLeak
@@ -67,6 +68,7 @@ class EpochReport:
     loss, accuracy, balanced_accuracy  on the held-out samples; shares in [0, 1]; None where not evaluated
     nnz         active connections of each layer, counted from the live layers
     churn       connections grown during the epoch, as a share of those asked
+    explored    connections that have been active at some time so far, as a share of all weights
     egf_1, egf_2  effective gradient flow on the probe; None at epochs that do not measure it
     lr          learning rate of the epoch's last step
     seconds     wall time, everything included
@@ -79,6 +81,7 @@ class EpochReport:
     balanced_accuracy: float | None
     nnz: tuple[int, ...]
     churn: float
+    explored: float
     egf_1: float | None
     egf_2: float | None
     lr: float
@@ -94,6 +97,7 @@ class Run:
     epoch          epochs done
     reports        of the epochs done
     gradient_flow  every measure so far, that before training (epoch 0) included
+    explored       every connection there has been; None before the first rewiring
     rewiring_state, streams  what the rewiring remembers, and the random streams that training draws from
     """
 
@@ -111,6 +115,7 @@ class Run:
             if isinstance(module, Dropout):
                 module.generator = self.streams["dropout"]
         self.rewiring_state = plan.rewiring.start(list(self.layers.values()))
+        self.explored: Explored | None = None
         self.epoch = 0
         self.reports: list[EpochReport] = []
         self.gradient_flow: list[GradientFlow] = []
@@ -152,6 +157,7 @@ class Run:
             balanced_accuracy=held_out.balanced_accuracy if held_out else None,
             nnz=nnz,
             churn=grown / sum(self.plan.counts),
+            explored=(self.explored or self._active()).share,
             egf_1=flow.egf_1 if flow else None,
             egf_2=flow.egf_2 if flow else None,
             lr=lr,
@@ -166,12 +172,18 @@ class Run:
         rates = [plan.optimizer.lr * plan.schedule(before + step, steps) for step in range(len(batches))]
         losses: list[Tensor] = []
         grown = taken = 0
+        rewiring = self.plan.rewiring
         for step in range(1, len(batches) + 1):
             ends_epoch = step == len(batches)
             moment = Moment(before + step, steps, self.epoch + 1, plan.epochs, ends_epoch, self.plan.counts)
-            due = self.plan.rewiring.due(moment)
-            if due or ends_epoch:
-                losses.append(self.steps()(batches[taken:step], rates[taken:step]))
+            due, observes = rewiring.due(moment), rewiring.observes(moment)
+            until = step - 1 if observes else step
+            if (due or observes or ends_epoch) and taken < until:
+                losses.append(self.steps()(batches[taken:until], rates[taken:until]))
+                taken = until
+            if observes:
+                loss, moment = self._observe(batches[step - 1], rates[step - 1], moment)
+                losses.append(loss)
                 taken = step
             if due:
                 self._refuse_divergence(losses[-1][-1].item())  # what is no number has no order to drop weights by
@@ -188,17 +200,30 @@ class Run:
             fused = FusedSteps.of(network, self.optimizer, plan.loss, train, plan.batch_size)
             if fused is not None:
                 return fused
+        return self._autograd_steps()
+
+    def _autograd_steps(self) -> AutogradSteps:
+        augmented = self.plan.training.augmentation != Augmentation()
         prepare = self._augmented if augmented else _as_it_is
-        return AutogradSteps(network, self.optimizer, self.loss, train, prepare)
+        return AutogradSteps(self.network.train(), self.optimizer, self.loss, self.split.train, prepare)
 
     def _augmented(self, x: Tensor) -> Tensor:
         return augment(x, self.plan.training.augmentation, self.streams["augmentation"])
+
+    def _observe(self, batch: Tensor, rate: float, moment: Moment) -> tuple[Tensor, Moment]:
+        """One step that the rewiring looks at: its loss, and the moment with what was seen."""
+        rewiring, layers = self.plan.rewiring, list(self.layers.values())
+        loss, gradients = self._autograd_steps().observed(batch, rate, layers, rewiring.learns(moment))
+        moment = replace(moment, gradients=gradients)
+        self.rewiring_state = rewiring.observe(self.rewiring_state, moment)
+        return loss, moment
 
     def _rewire(self, moment: Moment) -> int:
         """How many connections were grown."""
         layers = list(self.layers.values())
         stream = self.streams["rewiring"]
         self.rewiring_state, rewired = self.plan.rewiring(self.rewiring_state, layers, moment, stream)
+        self.explored = (self.explored or self._active()).after(rewired)
         optimizers.rewire(layers, rewired, self.optimizer)
         self._choose_storages()
         refuse_leaks(self.layers, self.plan.rewiring.asked(self.plan.counts, rewired, moment, self.rewiring_state))
@@ -207,6 +232,9 @@ class Run:
     def _choose_storages(self) -> None:
         if self.plan.training.augmentation == Augmentation():
             choose_storages(self.network, self.optimizer)
+
+    def _active(self) -> Explored:
+        return Explored(tuple(layer.connections for layer in self.layers.values()))
 
     def _refuse_divergence(self, loss: float) -> None:
         if not math.isfinite(loss):

@@ -10,6 +10,7 @@ from models.networks.shapes import LayerShape
 from models.seeds import derive
 from search.capacity import kept_weights, prunable, reach
 from search.faults import InvalidSpec, fault
+from search.rewiring_limits import refuse_unsuitable_rewiring
 from search.spec import Budget, ChosenTrial, JobSpec, dump
 from search.suitability import refuse_misfits
 
@@ -29,7 +30,7 @@ def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
     """Loads the data and checks the job against it. Raises: InvalidSpec."""
     try:
         data = spec.data.load(data_dir, split_seed(spec))  # not kept: a server reads many, and trains on none
-        search_split(data, spec.data.validation, split_seed(spec))
+        trials = search_split(data, spec.data.validation, split_seed(spec))
         final_split(data)
     except DataError as error:
         raise _data_fault(spec, error) from None
@@ -38,6 +39,7 @@ def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
     _check_budget(spec, layers)
     _check_choice(spec)
     refuse_misfits(spec, layers)
+    refuse_unsuitable_rewiring(spec, layers, len(trials.train))
     return Problem(data.input_shape, data.classes, len(data.train), data.hash, layers)
 
 

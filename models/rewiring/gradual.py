@@ -6,9 +6,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
 from models.rewiring.largest import Scope, keep_largest
+from models.rewiring.period import Every, refuse_no_steps
 from models.rewiring.pruning import Pruning, step_at
 from models.rewiring.rewiring import Moment, Rewired
-from models.types import Count, Density, Momentum, setting
+from models.types import Density, Momentum, setting
 
 if TYPE_CHECKING:
     from models.layers.sparse import SparseLayer
@@ -29,14 +30,13 @@ class Gradual(Pruning):
     kind: Literal["gradual"] = "gradual"
     begin: Momentum = 0.0
     end: Density = 0.75
-    every: Literal["epoch"] | Count = "epoch"
+    every: Every = "epoch"
     scope: Scope = "layer"
 
     def __post_init__(self) -> None:
         if self.begin >= self.end:
             raise ValueError(f"Gradual.begin: {self.begin} is not allowed; it must be less than end ({self.end})")
-        if self.every != "epoch" and self.every < 1:
-            raise ValueError(f'Gradual.every: {self.every} is not allowed; it must be "epoch" or >= 1')
+        refuse_no_steps("Gradual", self.every)
 
     @property
     def sparse_from(self) -> float:

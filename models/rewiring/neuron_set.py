@@ -11,8 +11,8 @@ from torch import Tensor
 
 from models.connections import top_k
 from models.rewiring.neurons import Block, hidden_layers, strength_in, strength_out
+from models.rewiring.removal import removed_by_sign
 from models.rewiring.rewiring import Asked, Moment, Rewired, Rewiring, State
-from models.rewiring.set import removed_by_sign
 from models.types import Count, Density, Momentum, Share, setting
 
 if TYPE_CHECKING:

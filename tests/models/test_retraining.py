@@ -18,7 +18,7 @@ from models.optimizers import SGD, Adam
 from models.recipe import Training
 from models.retraining import Retrained, Retraining, counts_by_round, start_retraining
 from models.retraining_checkpoint import load, save
-from models.rewiring import SET, Gradual, NeuronSET, OneShot
+from models.rewiring import DSR, SET, Gradual, NeuronSET, OneShot, RigL
 from models.topologies import Random
 from models.training import Run
 
@@ -144,7 +144,11 @@ def test_counts_by_round_fall_in_every_layer_to_those_asked(layers: list[tuple[i
     assert counts_by_round(percent / 100, asked, asked) == (tuple(asked),)
 
 
-@pytest.mark.parametrize("rewiring", [SET(), NeuronSET(budget="shrink"), SET(last_epoch="prune_only")], ids=repr)
+@pytest.mark.parametrize(
+    "rewiring",
+    [SET(), NeuronSET(budget="shrink"), SET(last_epoch="prune_only"), RigL(every=4), DSR(every=4)],
+    ids=repr,
+)
 def test_what_a_rewiring_found_may_be_trained_again(rewiring: Any) -> None:
     whole = retrained(Retraining(weights="fresh"), rewiring)
     list(whole.train())

@@ -135,6 +135,18 @@ def test_churn_is_the_share_of_connections_grown_in_the_epoch() -> None:
     assert 0.45 < report.churn <= 0.5
 
 
+def test_the_explored_share_is_that_of_all_masks_there_have_been() -> None:
+    run = begin(rewiring=SET(fraction=0.5), density=0.2)
+    masks = [layer.connections.mask() for layer in run.layers.values()]
+    for report in run.train():
+        masks = [mask | layer.connections.mask() for mask, layer in zip(masks, run.layers.values(), strict=True)]
+        share = sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
+        assert report.explored == share  # one rewiring an epoch: the report comes after it
+    assert 0.2 < share < 1
+    *_, last = begin(rewiring=Static(), density=0.2).train()
+    assert last.explored == sum(last.nnz) / 382
+
+
 def test_prune_only_leaves_fewer_connections_after_the_last_epoch_alone() -> None:
     run = begin(rewiring=SET(fraction=0.3, last_epoch="prune_only"))
     reports = list(run.train())
