@@ -34,29 +34,10 @@ def perform(
     Raises: models.training.Diverged and ConnectionLeak; models.data.samples.DataError, if the data is no longer there;
         search.remembered.DataChanged, if it is another. A trial that raises has failed: Optuna is told so, no value.
     """
-    final = assignment.stage == "final"
-    validation = None if final else spec.data.validation
-    split = remembered.split(spec.data, data_dir, split_seed(spec), data_hash, validation)
-    run = _start(spec, assignment, split, "end" if final else "every_epoch")
+    samples = split(spec, assignment, data_dir, data_hash)
+    run = start(spec, assignment, samples)
     yield from run.train()
-    yield _outcome(assignment, split, run)
-
-
-def _start(spec: JobSpec, assignment: Assignment, split: Split, evaluate: Evaluate) -> Run | Retrained:
-    """Networks whose connections are given, the dense ones too, have nothing to find, and are trained once."""
-    parts = (
-        assignment.network,
-        assignment.counts,
-        spec.topology,
-        assignment.rewiring,
-        spec.training,
-        split,
-        assignment.seed,
-        evaluate,
-    )
-    if spec.retraining is None or isinstance(assignment.rewiring, Static):
-        return training.start(*parts)
-    return start_retraining(spec.retraining, *parts)
+    yield outcome(assignment, samples, run)
 
 
 def warm_up(crossover_file: Path | None = None) -> None:
@@ -79,7 +60,31 @@ def single_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _outcome(assignment: Assignment, split: Split, run: Run | Retrained) -> Outcome:
+def split(spec: JobSpec, assignment: Assignment, data_dir: Path | None, data_hash: str | None) -> Split:
+    validation = None if assignment.stage == "final" else spec.data.validation
+    return remembered.split(spec.data, data_dir, split_seed(spec), data_hash, validation)
+
+
+def start(spec: JobSpec, assignment: Assignment, split: Split) -> Run | Retrained:
+    """Networks whose connections are given, the dense ones too, have nothing to find, and are trained once."""
+    evaluate: Evaluate = "end" if assignment.stage == "final" else "every_epoch"
+    parts = (
+        assignment.network,
+        assignment.counts,
+        spec.topology,
+        assignment.rewiring,
+        spec.training,
+        split,
+        assignment.seed,
+        evaluate,
+    )
+    if spec.retraining is None or isinstance(assignment.rewiring, Static):
+        return training.start(*parts)
+    return start_retraining(spec.retraining, *parts)
+
+
+def outcome(assignment: Assignment, split: Split, run: Run | Retrained) -> Outcome:
+    """What a training that is over came to."""
     last = run.reports[-1]
     assert last.loss is not None
     assert last.accuracy is not None

@@ -1,13 +1,15 @@
 """Jobs whose networks start dense, lose neurons or are trained again: what their outcomes say."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from optuna.storages import InMemoryStorage
 from search_stubs import job
 
-from search import study, trials
+from models.networks import MLP
+from search import cohorts, study, trials
 from search.arms import contestants
 from search.candidates import Candidate
 from search.points import Assignment, Outcome
@@ -86,3 +88,52 @@ def test_the_example_of_each_method_is_a_job_that_is_accepted(name):
     example = parse(json.loads((EXAMPLES / f"{name}.json").read_text()))
     assert examine(example, None).layers
     assert (example.retraining is not None) == (name == "lottery_ticket")
+
+
+def together(asked, assignments):
+    """What `cohorts.perform` says of each point: its epochs, then its outcome."""
+    heard = [[] for _ in assignments]
+    for said in cohorts.perform(asked, assignments, None):
+        for number, what in said.items():
+            heard[number].append(what)
+    return heard
+
+
+def points(asked, seeds, counts):
+    return [Assignment("search", n, seed, "sampled", n, asked.network, asked.rewiring, counts[n]) for n, seed in seeds]
+
+
+def test_points_that_are_several_trainings_go_along_in_a_cohort_each_as_if_alone():
+    retraining = {"weights": "rewind", "per_round": 0.5}
+    asked = spec(rewiring={"kind": "one_shot", "at": 1.0}, retraining=retraining)
+    assignments = points(asked, [(0, 4), (1, 5)], [(160, 30, 20), (600, 200, 100)])
+    few, many = together(asked, assignments)
+    assert [len(few), len(many)] == [3 * 4 + 1, 3 * 3 + 1]
+    for heard, assignment in zip((few, many), assignments, strict=True):
+        *_, alone = trials.perform(asked, assignment, None)
+        assert replace(heard[-1], seconds=0.0) == replace(alone, seconds=0.0)
+
+
+def test_a_point_of_a_cohort_may_be_stopped_in_any_of_its_trainings():
+    asked = spec(rewiring={"kind": "one_shot"}, retraining={"weights": "keep"})
+    assignments = points(asked, [(0, 4), (1, 5)], [(160, 30, 20)] * 2)
+    said = cohorts.perform(asked, assignments, None)
+    assert set(next(said)) == {0, 1}
+    for _ in range(3):
+        assert set(said.send(())) == {0, 1}
+    assert set(said.send((0,))) == {1}
+    assert set(next(said)) == {1}
+    (outcome,) = next(said).values()
+    assert isinstance(outcome, Outcome)
+    assert next(said, None) is None
+
+
+def test_a_cohort_whose_networks_become_compressed_goes_on():
+    asked = spec(rewiring={"kind": "one_shot"})
+    asked = replace(asked, network=MLP(widths=(400, 300)))
+    assignments = points(asked, [(0, 4), (1, 5)], [(2000, 9000, 300)] * 2)
+    for heard, assignment in zip(together(asked, assignments), assignments, strict=True):
+        *_, alone = trials.perform(asked, assignment, None)
+        assert set(alone.storage) == {"compressed"}
+        assert heard[-1].nnz == alone.nnz == assignment.counts
+        assert heard[-1].storage == alone.storage
