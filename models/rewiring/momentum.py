@@ -89,7 +89,7 @@ class SparseMomentum(Rewiring):
         ]
         kept = [_kept(layer, share) for layer, _ in chosen]
         lost = [layer.connections.nnz - each.nnz for (layer, _), each in zip(chosen, kept, strict=True)]
-        strengths = [float(average[layer.connections.positions].abs().double().mean()) for layer, average in chosen]
+        strengths = [_strength(average[layer.connections.positions]) for layer, average in chosen]
         room = [each.total - each.nnz for each in kept]
         counts = shared_out(sum(lost), strengths if any(strengths) else lost, room)
         after = iter(_grown(*each) for each in zip(kept, lost, counts, [average for _, average in chosen], strict=True))
@@ -110,6 +110,11 @@ def _zeros(layer: "SparseLayer") -> Tensor:
 def _kept(layer: "SparseLayer", share: Fraction) -> Connections:
     before = layer.connections
     return before.kept(removed_by_magnitude(layer.values.detach().cpu(), math.floor(share * before.nnz)))
+
+
+def _strength(active: Tensor) -> float:
+    """Mean magnitude; 0 of a layer that has lost all its connections."""
+    return float(active.abs().double().mean()) if active.numel() else 0.0
 
 
 def _grown(kept: Connections, lost: int, count: int, average: Tensor) -> Rewired | None:

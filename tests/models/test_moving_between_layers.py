@@ -145,6 +145,17 @@ def test_without_any_momentum_each_layer_grows_what_it_lost() -> None:
     assert [after.grown.numel() for after in rewired if after] == [4, 2]
 
 
+def test_a_layer_that_momentum_has_emptied_stays_empty() -> None:
+    layers: list[SparseLayer] = [layer_with([1.0] * 4, total=20), layer_with([], total=20)]
+    averages = (torch.ones(1, 20), torch.ones(1, 20))
+    _, [one, other] = SparseMomentum(fraction=1.0, drop=ConstantDrop())(
+        Smoothed(averages), layers, MIDWAY, generator(0)
+    )
+    assert one is not None
+    assert one.grown.numel() == 4
+    assert other is None
+
+
 def test_momentum_looks_on_until_its_last_rewiring_alone() -> None:
     rewiring = SparseMomentum(until=0.5, every=10)
     moments = [Moment(step, 40, 1, 1, ends_epoch=step == 40) for step in range(1, 41)]
