@@ -38,12 +38,13 @@ def perform(
     run = training.start(
         assignment.network,
         assignment.counts,
-        spec.topology,
+        assignment.topology or spec.topology,
         assignment.rewiring,
         spec.training,
         split,
         assignment.seed,
         evaluate="end" if final else "every_epoch",
+        data_dir=data_dir,
     )
     yield from run.train()
     yield _outcome(assignment, split, run)
