@@ -134,6 +134,7 @@ TRAINED = [
     (SynFlow(rounds=5), CONVOLUTIONAL),
     (GraSP(per_class=4), CONVOLUTIONAL),
     (CONVOLUTIONAL_EXPANDER, CONVOLUTIONAL),
+    (RadixNet(systems=((2, 2),), widths=(2, 3, 4)), replace(CONVOLUTIONAL, keep_dense=("conv1", "output"))),
 ]
 
 
