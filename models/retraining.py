@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Literal
 
 from torch import Tensor
@@ -116,12 +117,13 @@ def start_retraining(
     split: Split,
     seed: int,
     evaluate: Evaluate = "every_epoch",
+    data_dir: Path | None = None,
 ) -> Retrained:
     """As `training.start`. What is evaluated at the end is, of all trainings, the last one alone."""
     totals = tuple(layer.total for layer in network.layers(split.input_shape, split.classes))
     rounds = counts_by_round(retraining.per_round, rewiring.starting(totals, tuple(counts)), counts)
     finding: Evaluate = "never" if evaluate == "end" else evaluate
-    run = start(network, rounds[0], topology, rewiring, training, split, seed, finding)
+    run = start(network, rounds[0], topology, rewiring, training, split, seed, finding, data_dir=data_dir)
     return Retrained(Course(retraining, rounds, run.plan, evaluate), _weights(run), run)
 
 

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -22,6 +23,7 @@ from models.leaks import ConnectionLeak as ConnectionLeak
 from models.leaks import refuse_leaks
 from models.losses import loss_function
 from models.networks import AnyNetwork
+from models.placement import place
 from models.probe import GradientFlow, probe
 from models.recipe import Augmentation, Training
 from models.rewiring import AnyRewiring, Moment
@@ -297,19 +299,25 @@ def start(
     seed: int,
     evaluate: Evaluate = "every_epoch",
     storage: Storage | None = None,
+    data_dir: Path | None = None,
 ) -> Run:
     """A fresh run: every random stream derives from `seed`, torch's global one is neither read nor changed.
 
-    counts   connections of each layer, as in `network.layers()`; where the rewiring starts with more, at the end
-    split    on the device to train on
-    storage  of the weights, in place of the training's: what it costs, not what it learns
-    Raises: ValueError, if the network cannot take such inputs or a layer has fewer weights than asked; ConnectionLeak,
-    if the topology did not place the counts
+    counts    connections of each layer, as in `network.layers()`; where the rewiring starts with more, at the end
+    split     on the device to train on
+    storage   of the weights, in place of the training's: what it costs, not what it learns
+    data_dir  where a topology finds the file that it names
+    Raises: ValueError, if the network cannot take such inputs, a layer has fewer weights than asked, or the topology
+    does not fit; ConnectionLeak, if it did not place the counts
     """
     plan = Plan(network, tuple(counts), topology, rewiring, training, seed, evaluate)
-    layers = network.layers(split.input_shape, split.classes)
-    starting = rewiring.starting(tuple(layer.total for layer in layers), plan.counts)
-    run = Run(plan, topology(layers, starting, generator(seed, "topology")), split, storage)
+    totals = tuple(layer.total for layer in network.layers(split.input_shape, split.classes))
+    starting = rewiring.starting(totals, plan.counts)
+    placed = place(topology, network, starting, training.loss, split, seed, data_dir)
+    run = Run(plan, placed.connections, split, storage)
+    if placed.values is not None:
+        for layer, values in zip(run.layers.values(), placed.values, strict=True):
+            layer.assign(values)
     refuse_leaks(run.layers, starting)
     return run
 

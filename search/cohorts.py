@@ -36,7 +36,8 @@ def size(asked: int | None) -> int:
 def kind(spec: JobSpec, assignment: Assignment) -> Hashable:
     """Points of one kind can be trained together."""
     final = assignment.stage == "final"
-    return spec.data, spec.seed, spec.topology, spec.training, assignment.network, assignment.rewiring, final
+    topology = assignment.topology or spec.topology
+    return spec.data, spec.seed, topology, spec.training, assignment.network, assignment.rewiring, final
 
 
 def perform(
@@ -53,7 +54,7 @@ def perform(
     started: dict[int, Run | Retrained] = {}
     for number, assignment in enumerate(assignments):
         try:
-            started[number] = trials.start(spec, assignment, split)
+            started[number] = trials.start(spec, assignment, split, data_dir)
         # Told to its owner in its own words; the others must not suffer for it.
         except Exception as error:  # noqa: BLE001
             found[number] = error

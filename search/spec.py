@@ -60,6 +60,13 @@ class Budget:
 
 
 @setting
+class Dictated:
+    """One point alone: the counts that the topology dictates. Trials differ by their seeds."""
+
+    kind: Literal["dictated"] = "dictated"
+
+
+@setting
 class TPE:
     kind: Literal["tpe"] = "tpe"
 
@@ -77,7 +84,7 @@ class Halving:
     from_: Annotated[float, Interval(gt=0, lt=1), Field(alias="from")] = 0.4
 
 
-AnySpace = Annotated[Free | Budget, ByKind()]
+AnySpace = Annotated[Free | Budget | Dictated, ByKind()]
 AnySampler = Annotated[TPE | RandomSampler, ByKind()]
 
 
@@ -97,6 +104,10 @@ class Search:
         if isinstance(self.space, Budget) and "weights" in self.objectives:
             raise ValueError(
                 "objectives: weights is not allowed with a budget, which fixes the total of active weights"
+            )
+        if isinstance(self.space, Dictated) and {"weights", "macs"}.intersection(self.objectives):
+            raise ValueError(
+                "objectives: weights and macs are not allowed with dictated densities, the same in every trial"
             )
 
 

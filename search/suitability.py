@@ -5,15 +5,26 @@ from collections.abc import Sequence
 from models.networks.shapes import LayerShape
 from models.rewiring import NeuronSET, Pruning, Static
 from models.rewiring.neurons import hidden_layers
+from models.topologies import Random
 from search.faults import fault
 from search.spec import JobSpec, dump
 
 
 def refuse_misfits(spec: JobSpec, layers: Sequence[LayerShape]) -> None:
     """Raises: InvalidSpec"""
+    _check_start(spec)
     _check_neurons(spec, layers)
     _check_retraining(spec)
     _check_stopping(spec)
+
+
+def _check_start(spec: JobSpec) -> None:
+    if isinstance(spec.rewiring, Pruning) and not isinstance(spec.topology, Random):
+        raise fault(
+            "topology.kind",
+            spec.topology.kind,
+            f"{spec.rewiring.kind} starts with every connection, so that no topology places any; it must be random",
+        )
 
 
 def _check_neurons(spec: JobSpec, layers: Sequence[LayerShape]) -> None:

@@ -35,7 +35,7 @@ def perform(
         search.remembered.DataChanged, if it is another. A trial that raises has failed: Optuna is told so, no value.
     """
     samples = split(spec, assignment, data_dir, data_hash)
-    run = start(spec, assignment, samples)
+    run = start(spec, assignment, samples, data_dir)
     yield from run.train()
     yield outcome(assignment, samples, run)
 
@@ -65,13 +65,13 @@ def split(spec: JobSpec, assignment: Assignment, data_dir: Path | None, data_has
     return remembered.split(spec.data, data_dir, split_seed(spec), data_hash, validation)
 
 
-def start(spec: JobSpec, assignment: Assignment, split: Split) -> Run | Retrained:
+def start(spec: JobSpec, assignment: Assignment, split: Split, data_dir: Path | None) -> Run | Retrained:
     """Networks whose connections are given, the dense ones too, have nothing to find, and are trained once."""
     evaluate: Evaluate = "end" if assignment.stage == "final" else "every_epoch"
     parts = (
         assignment.network,
         assignment.counts,
-        spec.topology,
+        assignment.topology or spec.topology,
         assignment.rewiring,
         spec.training,
         split,
@@ -79,8 +79,8 @@ def start(spec: JobSpec, assignment: Assignment, split: Split) -> Run | Retraine
         evaluate,
     )
     if spec.retraining is None or isinstance(assignment.rewiring, Static):
-        return training.start(*parts)
-    return start_retraining(spec.retraining, *parts)
+        return training.start(*parts, data_dir=data_dir)
+    return start_retraining(spec.retraining, *parts, data_dir)
 
 
 def outcome(assignment: Assignment, split: Split, run: Run | Retrained) -> Outcome:

@@ -67,3 +67,10 @@ def test_what_is_trained_twice_is_not_stopped_early():
     fault = refusal(spec({"stopping": {"kind": "halving"}}, retraining={"weights": "keep"}))
     assert fault["field"] == "search.stopping"
     assert fault["value"] == {"kind": "halving", "from": 0.4}
+
+
+@pytest.mark.parametrize("kind", PRUNINGS)
+def test_where_all_connections_are_there_no_topology_places_any(kind):
+    fault = refusal(spec(rewiring={"kind": kind}, topology={"kind": "synflow"}))
+    assert (fault["field"], fault["value"]) == ("topology.kind", "synflow")
+    assert "must be random" in fault["message"]
