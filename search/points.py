@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from models.networks import AnyNetwork
 from models.rewiring import AnyRewiring
+from models.topologies import AnyTopology
 from models.types import StorageKind
 
 Stage = Literal["search", "shortlist", "final"]
@@ -20,6 +21,7 @@ class Assignment:
     label    search: `start:<rule>` or `sampled`; shortlist: the candidate's; final: the arm's name
     trial    Optuna's number of the trial it is, or comes from
     counts   connections asked of each layer
+    topology where they start; None for the job's
     """
 
     stage: Stage
@@ -30,6 +32,7 @@ class Assignment:
     network: AnyNetwork
     rewiring: AnyRewiring
     counts: tuple[int, ...]
+    topology: AnyTopology | None = None
 
     def to_json(self) -> dict[str, Any]:
         result: dict[str, Any] = _ASSIGNMENT.dump_python(self, mode="json", by_alias=True)
@@ -53,7 +56,7 @@ class Outcome:
     connections  hash over all layers' connections
     storage      of each layer, as the training ended
     egf_1, egf_2 mean effective gradient flow over the (at most 11) points measured, that before training included
-    epochs       run
+    seconds, epochs  of all trainings that it took, those that found the connections included
     """
 
     loss: float

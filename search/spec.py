@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from models.data import AnyData
 from models.networks import MLP, AnyNetwork
 from models.recipe import Training
+from models.retraining import Retraining
 from models.rewiring import SET, AnyRewiring
 from models.topologies import AnyTopology, Random
 from models.types import ByKind, Count, Density, Positive, setting
@@ -59,6 +60,13 @@ class Budget:
 
 
 @setting
+class Dictated:
+    """One point alone: the counts that the topology dictates. Trials differ by their seeds."""
+
+    kind: Literal["dictated"] = "dictated"
+
+
+@setting
 class TPE:
     kind: Literal["tpe"] = "tpe"
 
@@ -76,7 +84,7 @@ class Halving:
     from_: Annotated[float, Interval(gt=0, lt=1), Field(alias="from")] = 0.4
 
 
-AnySpace = Annotated[Free | Budget, ByKind()]
+AnySpace = Annotated[Free | Budget | Dictated, ByKind()]
 AnySampler = Annotated[TPE | RandomSampler, ByKind()]
 
 
@@ -96,6 +104,10 @@ class Search:
         if isinstance(self.space, Budget) and "weights" in self.objectives:
             raise ValueError(
                 "objectives: weights is not allowed with a budget, which fixes the total of active weights"
+            )
+        if isinstance(self.space, Dictated) and {"weights", "macs"}.intersection(self.objectives):
+            raise ValueError(
+                "objectives: weights and macs are not allowed with dictated densities, the same in every trial"
             )
 
 
@@ -138,6 +150,7 @@ class JobSpec:
     network: AnyNetwork = MLP()
     topology: AnyTopology = Random()
     rewiring: AnyRewiring = SET()
+    retraining: Retraining | None = None
     training: Training = Training()
     search: Search = Search()
     confirm: Confirm | None = Confirm()

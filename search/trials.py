@@ -10,7 +10,9 @@ import torch
 
 from models import crossover, training
 from models.data.samples import Split
-from models.training import EpochReport, Run
+from models.retraining import Retrained, start_retraining
+from models.rewiring import Static
+from models.training import EpochReport, Evaluate, Run
 from models.warm import load_kernels
 from search import remembered
 from search.capacity import macs
@@ -33,7 +35,7 @@ def perform(
         search.remembered.DataChanged, if it is another. A trial that raises has failed: Optuna is told so, no value.
     """
     samples = split(spec, assignment, data_dir, data_hash)
-    run = start(spec, assignment, samples)
+    run = start(spec, assignment, samples, data_dir)
     yield from run.train()
     yield outcome(assignment, samples, run)
 
@@ -63,20 +65,25 @@ def split(spec: JobSpec, assignment: Assignment, data_dir: Path | None, data_has
     return remembered.split(spec.data, data_dir, split_seed(spec), data_hash, validation)
 
 
-def start(spec: JobSpec, assignment: Assignment, split: Split) -> Run:
-    return training.start(
+def start(spec: JobSpec, assignment: Assignment, split: Split, data_dir: Path | None) -> Run | Retrained:
+    """Networks whose connections are given, the dense ones too, have nothing to find, and are trained once."""
+    evaluate: Evaluate = "end" if assignment.stage == "final" else "every_epoch"
+    parts = (
         assignment.network,
         assignment.counts,
-        spec.topology,
+        assignment.topology or spec.topology,
         assignment.rewiring,
         spec.training,
         split,
         assignment.seed,
-        evaluate="end" if assignment.stage == "final" else "every_epoch",
+        evaluate,
     )
+    if spec.retraining is None or isinstance(assignment.rewiring, Static):
+        return training.start(*parts, data_dir=data_dir)
+    return start_retraining(spec.retraining, *parts, data_dir)
 
 
-def outcome(assignment: Assignment, split: Split, run: Run) -> Outcome:
+def outcome(assignment: Assignment, split: Split, run: Run | Retrained) -> Outcome:
     """What a training that is over came to."""
     last = run.reports[-1]
     assert last.loss is not None

@@ -21,7 +21,8 @@ from models.networks import LSTM, MLP, VGG, AnyNetwork
 from models.optimizers import SGD, Adam, AnyOptimizer
 from models.packing import pack, pack_connections, unpack, unpack_connections
 from models.recipe import Augmentation, Training
-from models.rewiring import SET, AnyRewiring
+from models.rewiring import DSR, SET, AnyRewiring, RigL, SparseMomentum
+from models.rewiring.drop import LinearDrop
 from models.schedules import AnySchedule, Cosine
 from models.seeds import generator
 from models.settings import from_plain, to_plain
@@ -41,6 +42,10 @@ CASES: dict[str, tuple[AnyNetwork, Training, AnyRewiring]] = {
     "lstm-adam": (LSTM(units=(6,), dropout=0.2), ADAM, SET(every=3)),
     "vgg-momentum": (VGG(channels=(4, 6), stride=2, widths=(8,)), MOMENTUM, SET(last_epoch="prune_only")),
     "vgg-adam-all": (CNN_WITH_ALL, MOVED, EVERY),
+    "vgg-adam-all-rigl": (CNN_WITH_ALL, MOVED, RigL(every=5)),
+    "vgg-adam-all-dsr": (CNN_WITH_ALL, MOVED, DSR(every=5, threshold=0.05)),
+    "mlp-adam-all-momentum": (MLP_WITH_ALL, ADAM, SparseMomentum(every=5)),
+    "mlp-unfired": (MLP(widths=(16, 10)), MOMENTUM, SET(every=5, drop=LinearDrop(), growth="unfired")),
 }
 
 
@@ -172,7 +177,7 @@ def test_a_foreign_file_is_refused_by_name_and_reason(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"foreign\.run: .* its format is None"):
         load(path, classes_in_space())
     save_file({"weight": torch.zeros(2)}, path, {"format": "99", "run": json.dumps({})})
-    with pytest.raises(CheckpointError, match=r"its format is 99, and only 1 is read here"):
+    with pytest.raises(CheckpointError, match=r"its format is 99, and only 2 is read here"):
         load(path, classes_in_space())
 
 
