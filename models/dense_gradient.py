@@ -33,14 +33,14 @@ class DenseGradient:
         rows = max(1, BLOCK // width)
         for begin in range(0, shape[0], rows):
             end = min(begin + rows, shape[0])
-            block = torch.zeros((end - begin, *shape[1:]), dtype=self._layer.parameter.dtype)
-            for x, outputs in self._passes:
-                block += self._of_rows(x, outputs[:, begin:end]).cpu()
+            each = [self._of_rows(x, outputs[:, begin:end]).cpu() for x, outputs in self._passes]
+            block = sum(each[1:], each[0]) if each else torch.zeros(end - begin, *shape[1:])
             yield begin * width, block.flatten()
 
     def whole(self) -> Tensor:
         """[*shape]: all of it at once, as much memory as the dense layer."""
-        return torch.cat([block for _, block in self.blocks()]).view(self._layer.connections.shape)
+        blocks = [block for _, block in self.blocks()]
+        return (torch.cat(blocks) if len(blocks) > 1 else blocks[0]).view(self._layer.connections.shape)
 
     def watch(self, module: nn.Module, inputs: tuple[Tensor, ...], outputs: Tensor) -> None:
         """A forward hook."""

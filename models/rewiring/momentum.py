@@ -41,8 +41,8 @@ class SparseMomentum(Rewiring):
     it change.
 
     The momentum is an exponential average of dense gradients of its own, the same whatever the optimizer. It takes the
-    memory of a dense layer, and every step up to the last rewiring is taken by autograd and multiplies a dense matrix:
-    such a training costs as much as a dense one. A layer whose connections are all active at the start stays as it is.
+    memory of a dense layer, and every step until the end is taken by autograd and multiplies dense matrices: such a
+    training costs more than a dense one. A layer whose connections are all active at the start stays as it is.
     Ours, as the paper leaves it open: where no layer has any momentum, each grows what it lost.
 
     fraction   share dropped at the beginning;  drop  how it falls until the end

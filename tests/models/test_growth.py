@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.connections import Connections, random_connections
@@ -25,6 +25,7 @@ def pieces(scores: torch.Tensor, length: int) -> list[tuple[int, torch.Tensor]]:
     return [(begin, scores[begin : begin + length]) for begin in range(0, len(scores), length)]
 
 
+@settings(deadline=None)
 @given(
     scores=st.lists(st.sampled_from([-3.0, -1.0, -0.0, 0.0, 0.5, 1.0, math.inf]), min_size=1, max_size=30),
     data=st.data(),
@@ -57,6 +58,7 @@ def test_what_is_no_number_is_refused_where_it_would_have_to_be_chosen() -> None
         highest(kept, [(0, gradient)], 2)
 
 
+@settings(deadline=None)
 @given(total=st.integers(2, 40), data=st.data())
 def test_positions_to_be_grown_last_are_grown_only_where_no_others_are_left(total: int, data: st.DataObject) -> None:
     later = random_connections((1, total), data.draw(st.integers(1, total)), generator(0))
@@ -69,6 +71,7 @@ def test_positions_to_be_grown_last_are_grown_only_where_no_others_are_left(tota
     assert int(torch.isin(grown, later.positions).sum()) == max(0, count - (total - later.nnz))
 
 
+@settings(deadline=None)
 @given(values=st.lists(st.sampled_from([-2.0, -1.0, -0.0, 0.0, 0.5, 1.0, math.nan]), max_size=30), data=st.data())
 def test_the_smallest_by_magnitude_go_lower_positions_first(values: list[float], data: st.DataObject) -> None:
     count = data.draw(st.integers(0, len(values)))

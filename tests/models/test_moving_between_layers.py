@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_problem import begin
 
@@ -39,6 +39,7 @@ def test_what_is_shared_out_follows_the_weights_and_never_passes_the_room() -> N
     assert shared_out(0, [], []) == ()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 30)), min_size=1, max_size=5), st.data())
 def test_whatever_is_shared_out_is_shared_out_whole(layers: list[tuple[int, int]], data: st.DataObject) -> None:
     weights, room = zip(*layers, strict=True)

@@ -10,8 +10,9 @@ import torch
 from small_problem import begin
 from torch.nn import functional
 
+from models import dense_gradient
 from models.connections import random_connections
-from models.dense_gradient import watching
+from models.dense_gradient import DenseGradient, watching
 from models.layers import SparseLayer, SparseLinear
 from models.optimizers import SGD
 from models.recipe import Training
@@ -141,3 +142,20 @@ def test_looking_on_at_every_step_changes_no_training() -> None:
         torch.equal(one.to_dense(), other.to_dense())
         for one, other in zip(runs[0].layers.values(), runs[1].layers.values(), strict=True)
     )
+
+
+@pytest.mark.parametrize("storage", ["masked", "compressed"])
+def test_the_size_of_blocks_decides_nothing_and_no_dense_gradient_is_ever_whole(
+    storage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def whole(gradient: DenseGradient) -> None:
+        raise AssertionError("a dense gradient was read at once")
+
+    monkeypatch.setattr(DenseGradient, "whole", whole)
+    hashes = []
+    for block in (2**22, 30, 1):
+        monkeypatch.setattr(dense_gradient, "BLOCK", block)
+        run = begin(rewiring=RigL(every=3), storage=storage)
+        list(run.train())
+        hashes.append([layer.connections.hash() for layer in run.layers.values()])
+    assert hashes[0] == hashes[1] == hashes[2]
