@@ -139,6 +139,7 @@ def result_json(result: Result, problem: Problem) -> dict[str, Any]:
                 "storage": outcome.storage,
                 "egf_1": outcome.egf_1,
                 "egf_2": outcome.egf_2,
+                "measures": outcome.measures,
             }
             for seed, outcome in outcomes.items()
         ],

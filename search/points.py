@@ -1,6 +1,6 @@
 """What travels between the search and whoever runs it: a point to train, and what came of it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from pydantic import TypeAdapter
@@ -54,6 +54,7 @@ class Outcome:
     storage      of each layer, as the training ended
     egf_1, egf_2 mean effective gradient flow over the (at most 11) points measured, that before training included
     epochs       run
+    measures     what the job's further measures found, by their kind
     """
 
     loss: float
@@ -69,6 +70,7 @@ class Outcome:
     egf_2: float | None
     seconds: float
     epochs: int
+    measures: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {name: list(getattr(self, name)) for name in _PER_LAYER}

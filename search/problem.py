@@ -36,6 +36,7 @@ def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
     _check_keep_dense(spec, layers)
     _check_budget(spec, layers)
     _check_choice(spec)
+    _check_measures(spec, layers)
     return Problem(data.input_shape, data.classes, len(data.train), data.hash, layers)
 
 
@@ -102,6 +103,14 @@ def _check_budget(spec: JobSpec, layers: tuple[LayerShape, ...]) -> None:
         value,
         f"{asked} active weights are out of reach; this network takes between {smallest} ({floor}) and {largest} (all)",
     )
+
+
+def _check_measures(spec: JobSpec, layers: tuple[LayerShape, ...]) -> None:
+    for number, measure in enumerate(spec.measures):
+        try:
+            measure.refuse(layers)
+        except ValueError as error:
+            raise fault(f"measures.{number}", dump(spec)["measures"][number], str(error)) from None
 
 
 def _check_choice(spec: JobSpec) -> None:

@@ -95,6 +95,7 @@ def _trial(problem: Problem, each: Finished) -> dict[str, Any]:
         "egf_1": outcome.egf_1 if outcome else None,
         "egf_2": outcome.egf_2 if outcome else None,
         "seconds": outcome.seconds if outcome else sum(epoch["seconds"] for epoch in each.curves),
+        "measures": outcome.measures if outcome else {},
     }
 
 

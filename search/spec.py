@@ -8,6 +8,7 @@ from annotated_types import Interval, MaxLen, MinLen
 from pydantic import Field, TypeAdapter, ValidationError
 
 from models.data import AnyData
+from models.measures import AnyMeasure
 from models.networks import MLP, AnyNetwork
 from models.recipe import Training
 from models.rewiring import SET, AnyRewiring
@@ -131,6 +132,8 @@ class Confirm:
 
 @setting
 class JobSpec:
+    """measures: taken of each network at the end of its training; none by default."""
+
     name: Annotated[str, MinLen(1), MaxLen(120), Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
     data: AnyData
     seed: Annotated[int, Interval(ge=0, lt=2**63)] = 0
@@ -141,6 +144,12 @@ class JobSpec:
     training: Training = Training()
     search: Search = Search()
     confirm: Confirm | None = Confirm()
+    measures: tuple[AnyMeasure, ...] = ()
+
+    def __post_init__(self) -> None:
+        kinds = [measure.kind for measure in self.measures]
+        if len(set(kinds)) != len(kinds):
+            raise ValueError(f"measures: {kinds} names one twice")
 
 
 _ADAPTER: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)

@@ -5,11 +5,14 @@ import importlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from models import crossover, training
 from models.data.samples import Split
+from models.measures import AnyMeasure, Trained
+from models.seeds import generator
 from models.training import EpochReport, Run
 from models.warm import load_kernels
 from search import remembered
@@ -45,8 +48,9 @@ def perform(
         assignment.seed,
         evaluate="end" if final else "every_epoch",
     )
+    first = tuple(layer.connections for layer in run.layers.values()) if spec.measures else ()
     yield from run.train()
-    yield _outcome(assignment, split, run)
+    yield _outcome(assignment, split, run, _measured(spec.measures, Trained(run, first)))
 
 
 def warm_up(crossover_file: Path | None = None) -> None:
@@ -69,7 +73,12 @@ def single_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _outcome(assignment: Assignment, split: Split, run: Run) -> Outcome:
+def _measured(measures: Sequence[AnyMeasure], trained: Trained) -> dict[str, dict[str, Any]]:
+    seed = trained.run.plan.seed
+    return {measure.kind: measure(trained, generator(seed, "measure", measure.kind)) for measure in measures}
+
+
+def _outcome(assignment: Assignment, split: Split, run: Run, measures: dict[str, dict[str, Any]]) -> Outcome:
     last = run.reports[-1]
     assert last.loss is not None
     assert last.accuracy is not None
@@ -91,6 +100,7 @@ def _outcome(assignment: Assignment, split: Split, run: Run) -> Outcome:
         egf_2=_mean([measured.egf_2 for measured in run.gradient_flow]),
         seconds=math.fsum(report.seconds for report in run.reports),
         epochs=len(run.reports),
+        measures=measures,
     )
 
 

@@ -172,7 +172,7 @@ def test_a_foreign_file_is_refused_by_name_and_reason(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"foreign\.run: .* its format is None"):
         load(path, classes_in_space())
     save_file({"weight": torch.zeros(2)}, path, {"format": "99", "run": json.dumps({})})
-    with pytest.raises(CheckpointError, match=r"its format is 99, and only 1 is read here"):
+    with pytest.raises(CheckpointError, match=r"its format is 99, and only 2 is read here"):
         load(path, classes_in_space())
 
 
