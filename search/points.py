@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import TypeAdapter
 
 from models.networks import AnyNetwork
+from models.recipe import Training
 from models.rewiring import AnyRewiring
 from models.types import StorageKind
 
@@ -20,6 +21,8 @@ class Assignment:
     label    search: `start:<rule>` or `sampled`; shortlist: the candidate's; final: the arm's name
     trial    Optuna's number of the trial it is, or comes from
     counts   connections asked of each layer
+    training how, where it is not as the job says
+    fan_in   of each layer, the inputs that its first weights are scaled for; None: those that each unit has
     """
 
     stage: Stage
@@ -30,6 +33,8 @@ class Assignment:
     network: AnyNetwork
     rewiring: AnyRewiring
     counts: tuple[int, ...]
+    training: Training | None = None
+    fan_in: tuple[int, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         result: dict[str, Any] = _ASSIGNMENT.dump_python(self, mode="json", by_alias=True)

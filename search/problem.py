@@ -8,8 +8,10 @@ from models.augmentation import refuse_vectors
 from models.data.samples import DataError, DataSet, final_split, search_split
 from models.networks.shapes import LayerShape
 from models.seeds import derive
+from search import sc_sdc
 from search.capacity import kept_weights, prunable, reach
 from search.faults import InvalidSpec, fault
+from search.sc_sdc_setting import ScSdc
 from search.spec import Budget, ChosenTrial, JobSpec, dump
 
 
@@ -37,6 +39,8 @@ def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
     _check_budget(spec, layers)
     _check_choice(spec)
     _check_measures(spec, layers)
+    if isinstance(spec.search.space, ScSdc):
+        sc_sdc.refuse(spec, layers, data.input_shape, data.classes)
     return Problem(data.input_shape, data.classes, len(data.train), data.hash, layers)
 
 

@@ -7,6 +7,7 @@ from optuna.distributions import FloatDistribution
 from models.networks.shapes import LayerShape
 from search.capacity import budget_weights, kept_weights, prunable, with_kept
 from search.projection import project
+from search.sc_sdc_setting import ScSdc
 from search.spec import AnySpace, Budget, Free, JobSpec
 
 REFERENCE_WINDOW = 2.0
@@ -25,6 +26,8 @@ def distributions(spec: JobSpec, layers: Sequence[LayerShape]) -> dict[str, Floa
             distribution = FloatDistribution(space.low, space.high, log=space.scale == "log")
         case Budget():
             distribution = FloatDistribution(-space.window, space.window)
+        case ScSdc():
+            return {}
     return {name_of(space, layer): distribution for layer in prunable(spec.network, layers)}
 
 
@@ -39,6 +42,8 @@ def counts(spec: JobSpec, layers: Sequence[LayerShape], params: Mapping[str, flo
         case Budget():
             total = budget_weights(space, layers) - kept_weights(spec.network, layers)
             found = project(searched, values, total, floors(space, searched))
+        case ScSdc():
+            raise TypeError("the networks of sc_sdc are given, not searched")
     return with_kept(spec.network, layers, found)
 
 

@@ -15,6 +15,7 @@ from models.rewiring import SET, AnyRewiring
 from models.topologies import AnyTopology, Random
 from models.types import ByKind, Count, Density, Positive, setting
 from search.faults import InvalidSpec, faults
+from search.sc_sdc_setting import ScSdc
 
 Objective = Literal["loss", "accuracy", "balanced_accuracy", "weights", "macs"]
 Arm = Literal["dense", "same_capacity", "uniform", "erk", "random"]
@@ -77,7 +78,7 @@ class Halving:
     from_: Annotated[float, Interval(gt=0, lt=1), Field(alias="from")] = 0.4
 
 
-AnySpace = Annotated[Free | Budget, ByKind()]
+AnySpace = Annotated[Free | Budget | ScSdc, ByKind()]
 AnySampler = Annotated[TPE | RandomSampler, ByKind()]
 
 
@@ -98,6 +99,12 @@ class Search:
             raise ValueError(
                 "objectives: weights is not allowed with a budget, which fixes the total of active weights"
             )
+        if isinstance(self.space, ScSdc):
+            runs = len(self.space.points())
+            if self.trials != runs:
+                raise ValueError(f"trials: {self.trials} is not allowed; this comparison has {runs} trainings")
+            if self.stopping is not None:
+                raise ValueError("stopping is not allowed with sc_sdc, which trains every network to its end")
 
 
 @setting
@@ -150,6 +157,8 @@ class JobSpec:
         kinds = [measure.kind for measure in self.measures]
         if len(set(kinds)) != len(kinds):
             raise ValueError(f"measures: {kinds} names one twice")
+        if isinstance(self.search.space, ScSdc) and self.confirm is not None:
+            raise ValueError("confirm is not allowed with sc_sdc, which chooses nothing; it must be null")
 
 
 _ADAPTER: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)

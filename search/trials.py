@@ -11,6 +11,7 @@ import torch
 
 from models import crossover, training
 from models.data.samples import Split
+from models.layers.initialisation import scale_for
 from models.measures import AnyMeasure, Trained
 from models.seeds import generator
 from models.training import EpochReport, Run
@@ -43,11 +44,14 @@ def perform(
         assignment.counts,
         spec.topology,
         assignment.rewiring,
-        spec.training,
+        assignment.training or spec.training,
         split,
         assignment.seed,
         evaluate="end" if final else "every_epoch",
     )
+    if assignment.fan_in is not None:
+        for layer, fan_in in zip(run.layers.values(), assignment.fan_in, strict=True):
+            scale_for(layer, fan_in)
     first = tuple(layer.connections for layer in run.layers.values()) if spec.measures else ()
     yield from run.train()
     yield _outcome(assignment, split, run, _measured(spec.measures, Trained(run, first)))
