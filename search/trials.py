@@ -12,7 +12,7 @@ import torch
 from models import crossover, training
 from models.data.samples import Split
 from models.layers.initialisation import scale_for
-from models.measures import AnyMeasure, Trained
+from models.measures import AnyMeasure, Trained, watch
 from models.seeds import generator
 from models.training import EpochReport, Run
 from models.warm import load_kernels
@@ -52,9 +52,9 @@ def perform(
     if assignment.fan_in is not None:
         for layer, fan_in in zip(run.layers.values(), assignment.fan_in, strict=True):
             scale_for(layer, fan_in)
-    first = tuple(layer.connections for layer in run.layers.values()) if spec.measures else ()
+    trained = watch(run) if spec.measures else None
     yield from run.train()
-    yield _outcome(assignment, split, run, _measured(spec.measures, Trained(run, first)))
+    yield _outcome(assignment, split, run, _measured(spec.measures, trained) if trained else {})
 
 
 def warm_up(crossover_file: Path | None = None) -> None:
