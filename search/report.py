@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search import sc_sdc_report
+from search import sc_sdc_report, topologies
 from search.candidates import front
 from search.capacity import macs
 from search.confirm import Standing, finals, shortlist, standings, winner
@@ -102,7 +102,7 @@ def _trial(problem: Problem, each: Finished) -> dict[str, Any]:
         "egf_1": outcome.egf_1 if outcome else None,
         "egf_2": outcome.egf_2 if outcome else None,
         "seconds": outcome.seconds if outcome else sum(epoch["seconds"] for epoch in each.curves),
-        "measures": outcome.measures if outcome else {},
+        "measures": topologies.shown(outcome.measures) if outcome else {},
     }
 
 

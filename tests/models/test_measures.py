@@ -21,6 +21,7 @@ from models.measures import (
     Trained,
     watch,
 )
+from models.measures.topology import kept
 from models.networks import MLP, VGG, ResNet
 from models.networks.shapes import LayerShape
 from models.optimizers import SGD
@@ -33,7 +34,7 @@ from models.types import kind_of, members
 MEASURES = [
     *(member() for member in members(AnyMeasure)),
     Sharpness(starts=1, subspace=5, samples=30),
-    Topology("topology", "fixed"),
+    Topology(output="fixed"),
 ]
 NETWORKS = {
     "mlp": MLP(widths=(12, 8), batch_norm=True, dropout=0.2),
@@ -131,6 +132,21 @@ def test_rewiring_explores_as_much_as_computed(epochs: int, share: float) -> Non
     found = Explored()(done, generator(0))
     assert found["explored_by_layer"] == list(done.exploration.shares)
     assert found["explored"] == sum(done.exploration.counts) / (100 * 100 + 100 * 3)
+
+
+def test_kept_connections_come_back_from_json(finished: dict[str, Trained]) -> None:
+    for done in finished.values():
+        found = json.loads(json.dumps(Topology(keep=True)(done, generator(0))))
+        last = [layer.connections.hash() for layer in done.run.layers.values()]
+        assert [each.hash() for each in kept(found)] == last
+        assert len(json.dumps(found["kept"])) < sum(layer.connections.total for layer in done.run.layers.values())
+
+
+def test_connections_of_few_weights_are_kept_by_their_columns() -> None:
+    done = trained(MLP(widths=(90, 80)), density=0.01, rewiring=Static())
+    found = Topology(keep=True)(done, generator(0))
+    assert "columns" in found["kept"][1]
+    assert [each.hash() for each in kept(found)] == [each.hash() for each in done.first]
 
 
 def test_static_connections_explore_no_others() -> None:
