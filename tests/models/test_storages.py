@@ -37,6 +37,7 @@ NETWORKS = {
     "normed": (MLP(widths=(16, 10), batch_norm=True, activation="silu", keep_dense=("output",)), (12,)),
     "lenet5": (LeNet5(channels=(3, 4), width=8), (1, 20, 20)),
     "vgg": (VGG(channels=(4, "pool", 5), stride=2), IMAGE),
+    "skips": (MLP(widths=(10, 10), skip=True, batch_norm=True), (12,)),
     "resnet": (ResNet(channels=(4, 8, 16), dropout=0.2), IMAGE),
 }
 

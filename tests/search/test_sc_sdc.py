@@ -149,7 +149,7 @@ def test_regimes_are_crossed_and_say_what_is_on():
         "initialisations": ["same_dist"],
         "optimizers": [{"kind": "sgd", "lr": 0.1, "weight_decay": 0.3}, {"kind": "adamw"}],
         "activations": ["relu", "sigmoid"],
-        "regularisers": [[], ["batch_norm"], ["weight_decay", "augmentation"]],
+        "regularisers": [[], ["batch_norm", "skip"], ["weight_decay", "augmentation"]],
         "weight_decay": 0.002,
     }
     given = {"augmentation": {"shift": 1}}
@@ -158,6 +158,7 @@ def test_regimes_are_crossed_and_say_what_is_on():
     for point, each in found:
         chosen = point.regime.regularisers
         assert each.network.batch_norm == ("batch_norm" in chosen)
+        assert each.network.skip == ("skip" in chosen)
         assert each.network.activation == point.regime.activation
         assert each.training.augmentation == Augmentation(shift=1 if "augmentation" in chosen else 0)
         decay = 0.002 if "weight_decay" in chosen else 0.0
@@ -217,6 +218,8 @@ def test_a_comparison_that_cannot_be_is_refused(search, changes, words):
             "search.space.regularisers.1",
             "rprop has no weight decay",
         ),
+        ({"regularisers": [["skip"]]}, {"network": {"kind": "vgg"}}, "network", "a vgg has no skip"),
+        ({"regularisers": [["skip"]]}, {"network": {"kind": "mlp", "widths": [9]}}, "network", "two hidden layers"),
     ],
 )
 def test_what_the_rest_of_the_job_does_not_allow_is_refused(space, changes, field, words):
