@@ -37,8 +37,8 @@ class AutogradSteps:
     def _step(self, batch: Tensor, rate: float) -> Tensor:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        x = self._prepare(self._samples.x.index_select(0, batch))  # five times as fast as x[batch]
-        loss = self._loss(self._network(x), self._samples.y.index_select(0, batch))
+        samples = self._samples.at(batch)
+        loss = self._loss(self._network(self._prepare(samples.x)), samples.y)
         for parameter in self._parameters:
             parameter.grad = None  # what optimizer.zero_grad does, without its bookkeeping at every step
         loss.backward()  # type: ignore[no-untyped-call]

@@ -134,7 +134,7 @@ def _fingerprint(split: Split) -> dict[str, Any]:
         "held_out": len(split.held_out),
         "input_shape": list(split.input_shape),
         "classes": split.classes,
-        "labels": hashlib.sha256(split.train.y.numpy().tobytes()).hexdigest(),
+        "labels": hashlib.sha256(split.train.y.cpu().numpy().tobytes()).hexdigest(),
     }
 
 

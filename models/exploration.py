@@ -14,7 +14,8 @@ from models.rewired import Rewired
 class Exploration:
     """Grows with every rewiring; its memory with what was explored alone."""
 
-    def __init__(self, first: Sequence[Connections]) -> None:
+    def __init__(self, first: tuple[Connections, ...]) -> None:
+        self.first = first
         self._totals = [each.total for each in first]
         self._seen = [each.positions.numpy() for each in first]
 

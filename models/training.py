@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,9 +24,10 @@ from models.losses import loss_function
 from models.networks import AnyNetwork
 from models.probe import GradientFlow, probe
 from models.recipe import Augmentation, Training
-from models.rewiring import SET, AnyRewiring, Moment
+from models.rewiring import AnyRewiring, Moment
 from models.seeds import generator
 from models.topologies import AnyTopology
+from models.types import Storage
 
 Evaluate = Literal["every_epoch", "end"]
 
@@ -86,6 +87,18 @@ class EpochReport:
     seconds: float
 
 
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """Optimizer steps that follow each other: nothing looks at the network, or changes it, before the last is done.
+
+    batches  int64 [...] each  samples of each step
+    rates    its learning rate
+    """
+
+    batches: Sequence[Tensor]
+    rates: Sequence[float]
+
+
 class Run:
     """One network in training: all it takes to continue bit for bit.
 
@@ -99,12 +112,21 @@ class Run:
     rewiring_state, streams  what the rewiring remembers, and the random streams that training draws from
     """
 
-    def __init__(self, plan: Plan, connections: Sequence[Connections], split: Split) -> None:
-        """At its beginning, with these connections; `start` and `checkpoint.load` make runs."""
+    def __init__(
+        self, plan: Plan, connections: Sequence[Connections], split: Split, storage: Storage | None = None
+    ) -> None:
+        """At its beginning, on the device of the samples; `start` and `checkpoint.load` make runs.
+
+        storage  of the weights, in place of the plan's
+        """
         refuse_vectors(plan.training.augmentation, split.input_shape)
         self.plan, self.split = plan, split
-        weights = generator(plan.seed, "weights")
-        self.network = plan.network.build(split.input_shape, split.classes, connections, weights, plan.training.storage)
+        weights, device = generator(plan.seed, "weights"), split.train.y.device
+        if storage is None:
+            left_open = plan.training.storage == "auto" and device.type != "cpu"
+            storage = "masked" if left_open else plan.training.storage
+        network = plan.network.build(split.input_shape, split.classes, connections, weights, storage)
+        self.network = network.to(device)
         self.layers = sparse_layers(self.network)
         self.optimizer = optimizers.build(plan.training.optimizer, self.network)
         if plan.training.augmentation == Augmentation():
@@ -128,18 +150,38 @@ class Run:
 
         Raises: ConnectionLeak, after a rewiring that gained or lost connections; Diverged
         """
+        while self.epoch < self.plan.training.epochs:
+            yield self._drive(self.next_epoch())
+
+    def next_epoch(self) -> Generator[Stretch, Tensor, EpochReport]:
+        """One more epoch, whose optimizer steps somebody else takes: yields stretches of them, is sent their losses.
+
+        Sent: float64 [steps], the mean loss of each batch before the step that learns from it.
+
+        Raises: as `train`
+        """
         if self.epoch == 0 and not self.gradient_flow:
             self._measure_gradient_flow()
-        while self.epoch < self.plan.training.epochs:
-            self.reports.append(self._train_epoch())
-            yield self.reports[-1]
+        report = yield from self._train_epoch()
+        self.reports.append(report)
+        return report
 
     def evaluate(self) -> Evaluation:
         return evaluate(self.network, self.split.held_out, self.loss, self.split.classes)
 
-    def _train_epoch(self) -> EpochReport:
+    def _drive(self, epoch: Generator[Stretch, Tensor, EpochReport]) -> EpochReport:
+        losses: Tensor | None = None
+        while True:
+            try:
+                stretch = next(epoch) if losses is None else epoch.send(losses)
+            except StopIteration as end:
+                report: EpochReport = end.value
+                return report
+            losses = self.steps()(stretch.batches, stretch.rates)
+
+    def _train_epoch(self) -> Generator[Stretch, Tensor, EpochReport]:
         started = time.perf_counter()
-        train_loss, grown, lr = self._learn()
+        train_loss, grown, lr = yield from self._learn()
         last = self.epoch + 1 == self.plan.training.epochs
         held_out = self.evaluate() if last or self.plan.evaluate == "every_epoch" else None
         if held_out:
@@ -161,7 +203,7 @@ class Run:
             seconds=time.perf_counter() - started,
         )
 
-    def _learn(self) -> tuple[float, int, float]:
+    def _learn(self) -> Generator[Stretch, Tensor, tuple[float, int, float]]:
         """One epoch of optimizer steps and rewirings: mean loss, connections grown, last learning rate."""
         plan, train = self.plan.training, self.split.train
         batches = torch.split(torch.randperm(len(train), generator=self.streams["order"]), self._sizes)
@@ -174,7 +216,7 @@ class Run:
             moment = Moment(before + step, steps, self.epoch + 1, plan.epochs, ends_epoch)
             due = self.plan.rewiring.due(moment)
             if due or ends_epoch:
-                losses.append(self.steps()(batches[taken:step], rates[taken:step]))
+                losses.append((yield Stretch(batches[taken:step], rates[taken:step])))
                 taken = step
             if due:
                 self._refuse_divergence(losses[-1][-1].item())  # what is no number has no order to drop weights by
@@ -191,11 +233,12 @@ class Run:
             fused = FusedSteps.of(network, self.optimizer, plan.loss, train, plan.batch_size)
             if fused is not None:
                 return fused
-        prepare = self._augmented if augmented else _as_it_is
-        return AutogradSteps(network, self.optimizer, self.loss, train, prepare)
+        return AutogradSteps(network, self.optimizer, self.loss, train, self.prepared)
 
-    def _augmented(self, x: Tensor) -> Tensor:
-        return augment(x, self.plan.training.augmentation, self.streams["augmentation"])
+    def prepared(self, x: Tensor) -> Tensor:
+        """A batch of inputs as the network learns from it: augmented, where the plan says so."""
+        setting = self.plan.training.augmentation
+        return x if setting == Augmentation() else augment(x, setting, self.streams["augmentation"])
 
     def _rewire(self, moment: Moment) -> int:
         """How many connections were grown."""
@@ -203,13 +246,7 @@ class Run:
         stream = self.streams["rewiring"]
         self.rewiring_state, rewired = self.plan.rewiring(self.rewiring_state, layers, moment, stream)
         optimizers.rewire(layers, rewired, self.optimizer)
-        asked = self.plan.counts
-        if moment.last and isinstance(self.plan.rewiring, SET) and self.plan.rewiring.last_epoch == "prune_only":
-            asked = tuple(
-                min(count, after.connections.nnz) if after else count
-                for count, after in zip(asked, rewired, strict=True)
-            )
-        refuse_leaks(self.layers, asked)
+        refuse_leaks(self.layers, self.plan.rewiring.asked(self.plan.counts, rewired, moment, self.rewiring_state))
         if self.exploration is not None:
             self.exploration.add(rewired)
         return sum(after.grown.numel() for after in rewired if after)
@@ -232,22 +269,21 @@ def start(
     split: Split,
     seed: int,
     evaluate: Evaluate = "every_epoch",
+    storage: Storage | None = None,
 ) -> Run:
     """A fresh run: every random stream derives from `seed`, torch's global one is neither read nor changed.
 
-    counts  connections of each layer, as in `network.layers()`
+    counts   connections of each layer, as in `network.layers()`
+    split    on the device to train on
+    storage  of the weights, in place of the training's: what it costs, not what it learns
     Raises: ValueError, if the network cannot take such inputs or a layer has fewer weights than asked; ConnectionLeak,
     if the topology did not place the counts
     """
     plan = Plan(network, tuple(counts), topology, rewiring, training, seed, evaluate)
     layers = network.layers(split.input_shape, split.classes)
-    run = Run(plan, topology(layers, plan.counts, generator(seed, "topology")), split)
+    run = Run(plan, topology(layers, plan.counts, generator(seed, "topology")), split, storage)
     refuse_leaks(run.layers, plan.counts)
     return run
-
-
-def _as_it_is(x: Tensor) -> Tensor:
-    return x
 
 
 def batch_sizes(samples: int, batch_size: int) -> list[int]:

@@ -83,6 +83,9 @@ def refuse(spec: JobSpec, layers: Sequence[LayerShape], input_shape: tuple[int, 
     given = dump(spec)
     if spec.network.keep_dense:
         raise fault("network.keep_dense", given["network"]["keep_dense"], "is not allowed with sc_sdc; it must be []")
+    if not _has(spec.network, "activation"):
+        # What is drawn for a width that no connection changes cannot be made to fit the dense twin.
+        raise fault("network", given["network"], f"a {spec.network.kind} is not compared by sc_sdc")
     for number, chosen in enumerate(space.regularisers):
         field = f"search.space.regularisers.{number}"
         if "augmentation" in chosen and spec.training.augmentation == Augmentation():

@@ -12,7 +12,8 @@ import torch
 from models import crossover, training
 from models.data.samples import Split
 from models.layers.initialisation import scale_for
-from models.measures import AnyMeasure, Trained, watch
+from models.measures import Trained, watch
+from models.recipe import Training
 from models.seeds import generator
 from models.training import EpochReport, Run
 from models.warm import load_kernels
@@ -36,25 +37,10 @@ def perform(
     Raises: models.training.Diverged and ConnectionLeak; models.data.samples.DataError, if the data is no longer there;
         search.remembered.DataChanged, if it is another. A trial that raises has failed: Optuna is told so, no value.
     """
-    final = assignment.stage == "final"
-    validation = None if final else spec.data.validation
-    split = remembered.split(spec.data, data_dir, split_seed(spec), data_hash, validation)
-    run = training.start(
-        assignment.network,
-        assignment.counts,
-        spec.topology,
-        assignment.rewiring,
-        assignment.training or spec.training,
-        split,
-        assignment.seed,
-        evaluate="end" if final else "every_epoch",
-    )
-    if assignment.fan_in is not None:
-        for layer, fan_in in zip(run.layers.values(), assignment.fan_in, strict=True):
-            scale_for(layer, fan_in)
-    trained = watch(run) if spec.measures else None
+    samples = split(spec, assignment, data_dir, data_hash)
+    run = start(spec, assignment, samples)
     yield from run.train()
-    yield _outcome(assignment, split, run, _measured(spec.measures, trained) if trained else {})
+    yield outcome(spec, assignment, samples, run)
 
 
 def warm_up(crossover_file: Path | None = None) -> None:
@@ -77,12 +63,41 @@ def single_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _measured(measures: Sequence[AnyMeasure], trained: Trained) -> dict[str, dict[str, Any]]:
-    seed = trained.run.plan.seed
-    return {measure.kind: measure(trained, generator(seed, "measure", measure.kind)) for measure in measures}
+def split(spec: JobSpec, assignment: Assignment, data_dir: Path | None, data_hash: str | None) -> Split:
+    validation = None if assignment.stage == "final" else spec.data.validation
+    return remembered.split(spec.data, data_dir, split_seed(spec), data_hash, validation)
 
 
-def _outcome(assignment: Assignment, split: Split, run: Run, measures: dict[str, dict[str, Any]]) -> Outcome:
+def start(spec: JobSpec, assignment: Assignment, split: Split) -> Run:
+    run = training.start(
+        assignment.network,
+        assignment.counts,
+        spec.topology,
+        assignment.rewiring,
+        recipe(spec, assignment),
+        split,
+        assignment.seed,
+        evaluate="end" if assignment.stage == "final" else "every_epoch",
+    )
+    if assignment.fan_in is not None:
+        for layer, fan_in in zip(run.layers.values(), assignment.fan_in, strict=True):
+            scale_for(layer, fan_in)
+    if spec.measures:
+        watch(run)
+    return run
+
+
+def recipe(spec: JobSpec, assignment: Assignment) -> Training:
+    """How this point is trained: its own way, or the job's."""
+    return assignment.training or spec.training
+
+
+def outcome(spec: JobSpec, assignment: Assignment, split: Split, run: Run) -> Outcome:
+    """What a training that is over came to."""
+    seed = assignment.seed
+    found: dict[str, Any] = {
+        each.kind: each(Trained(run), generator(seed, "measure", each.kind)) for each in spec.measures
+    }
     last = run.reports[-1]
     assert last.loss is not None
     assert last.accuracy is not None
@@ -104,7 +119,7 @@ def _outcome(assignment: Assignment, split: Split, run: Run, measures: dict[str,
         egf_2=_mean([measured.egf_2 for measured in run.gradient_flow]),
         seconds=math.fsum(report.seconds for report in run.reports),
         epochs=len(run.reports),
-        measures=measures,
+        measures=found,
     )
 
 

@@ -14,18 +14,24 @@ from models.training import Run
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A run that is over, the connections it began with, layer by layer, and those it ever had."""
+    """A run that was watched, and is over."""
 
     run: Run
-    first: tuple[Connections, ...]
-    exploration: Exploration
+
+    @property
+    def exploration(self) -> Exploration:
+        assert self.run.exploration is not None, "what was not watched from its beginning cannot be told"
+        return self.run.exploration
+
+    @property
+    def first(self) -> tuple[Connections, ...]:
+        """The connections it began with, layer by layer."""
+        return self.exploration.first
 
 
-def watch(run: Run) -> Trained:
-    """A run that has not begun, to be measured once it is over."""
-    first = tuple(layer.connections for layer in run.layers.values())
-    run.exploration = Exploration(first)
-    return Trained(run, first, run.exploration)
+def watch(run: Run) -> None:
+    """Of a run that has not begun, what measures ask about its way is remembered."""
+    run.exploration = Exploration(tuple(layer.connections for layer in run.layers.values()))
 
 
 class Measure(Protocol):

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from models.rewiring.rewiring import Asked as Asked
 from models.rewiring.rewiring import Moment as Moment
 from models.rewiring.rewiring import Rewired as Rewired
 from models.rewiring.rewiring import Rewiring as Rewiring

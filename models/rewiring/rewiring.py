@@ -1,8 +1,9 @@
 """What a rewiring is: a pure decision over the whole network, taken at a moment of the training."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
@@ -34,19 +35,36 @@ class Moment:
         return self.step == self.steps
 
 
-class Rewiring(Protocol):
-    """Drops and grows connections while the network learns. Pure: it reads layers and changes none."""
+Asked: TypeAlias = tuple[int, ...] | int
+"""Connections of each layer; or of all together, where a rewiring shares them out over the layers itself."""
 
+
+class Rewiring(ABC):
+    """Drops and grows connections while the network learns. Pure: it reads layers and changes none.
+
+    When, and which, every rewiring says itself; the rest it says where it differs from what is here.
+    """
+
+    @abstractmethod
     def due(self, moment: Moment) -> bool:
         """Whether to rewire now."""
-        ...
 
     def start(self, layers: Sequence["SparseLayer"]) -> State:
-        """The state before the first step."""
-        ...
+        """The state before the first step: None, where nothing is remembered."""
+        return None
 
+    def asked(self, counts: tuple[int, ...], rewired: Sequence[Rewired | None], moment: Moment, state: State) -> Asked:
+        """The connections there must be after this moment: those there were asked at the start, unless it says others.
+
+        The live layers are counted, and a training where they differ fails.
+
+        counts   asked of each layer of the whole training
+        rewired  what was decided at this moment, and the state after it
+        """
+        return counts
+
+    @abstractmethod
     def __call__(
         self, state: State, layers: Sequence["SparseLayer"], moment: Moment, generator: torch.Generator
     ) -> tuple[State, list[Rewired | None]]:
         """The state after, and for each layer its connections after, or None where it stays as it is."""
-        ...

@@ -11,7 +11,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from models.kernels.selection import nearest_zero
-from models.rewiring.rewiring import Moment, Rewired, State
+from models.rewiring.rewiring import Asked, Moment, Rewired, Rewiring, State
 from models.types import Share, setting
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ GROWN_DEVIATION = 0.1  # standard deviation of a new weight in the paper
 
 
 @setting
-class SET:
+class SET(Rewiring):
     """Removes the share `fraction` of the positive and of the negative weights, and every active weight that is 0.
 
     As many grow, uniformly among all positions then absent, those just removed included.
@@ -50,9 +50,13 @@ class SET:
             return self.last_epoch == "prune_only"
         return moment.ends_epoch if self.every == "epoch" else moment.step % self.every == 0
 
-    def start(self, layers: Sequence["SparseLayer"]) -> State:
-        del layers
-        return None
+    def asked(self, counts: tuple[int, ...], rewired: Sequence[Rewired | None], moment: Moment, state: State) -> Asked:
+        del state
+        if not moment.last:
+            return counts
+        return tuple(
+            min(count, after.connections.nnz) if after else count for count, after in zip(counts, rewired, strict=True)
+        )
 
     def __call__(
         self, state: State, layers: Sequence["SparseLayer"], moment: Moment, generator: torch.Generator

@@ -17,7 +17,7 @@ from small_problem import IMAGE, begin, classes_in_space, measured, same_state
 from models import checkpoint
 from models.checkpoint import CheckpointError, load, save
 from models.connections import Connections, random_connections
-from models.networks import MLP, VGG, AnyNetwork, ResNet
+from models.networks import LSTM, MLP, VGG, AnyNetwork, ResNet
 from models.optimizers import SGD, Adam, AnyOptimizer
 from models.packing import pack, pack_connections, unpack, unpack_connections
 from models.recipe import Augmentation, Training
@@ -38,6 +38,7 @@ EVERY = SET(fraction=0.4, every=4, grown="normal")
 CASES: dict[str, tuple[AnyNetwork, Training, AnyRewiring]] = {
     "mlp-momentum": (MLP(widths=(16, 10)), MOMENTUM, SET()),
     "mlp-adam-all": (MLP_WITH_ALL, ADAM, EVERY),
+    "lstm-adam": (LSTM(units=(6,), dropout=0.2), ADAM, SET(every=3)),
     "vgg-momentum": (VGG(channels=(4, 6), stride=2, widths=(8,)), MOMENTUM, SET(last_epoch="prune_only")),
     "vgg-adam-all": (CNN_WITH_ALL, MOVED, EVERY),
     "resnet-momentum": (ResNet(channels=(4, 8, 16), dropout=0.2), MOMENTUM, EVERY),

@@ -45,10 +45,10 @@ NETWORKS = {
 
 def trained(network: Any = NETWORKS["mlp"], **options: Any) -> Trained:
     split = classes_in_space((12,) if isinstance(network, MLP) else IMAGE, train=60)
-    run = begin(network, split, **options)
-    found = watch(run)
+    run = begin(network, **({"split": split} | options))
+    watch(run)
     list(run.train())
-    return found
+    return Trained(run)
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +126,7 @@ def test_rewiring_explores_as_much_as_computed(epochs: int, share: float) -> Non
     split = classes_in_space((100,), train=8, held_out=8)
     rewiring = SET(fraction=0.3, grown="normal")  # SET replaces weights of exactly 0 besides
     training = Training(epochs=epochs + 1, batch_size=8, optimizer=SGD(lr=1e-9))  # none after the last epoch
-    done = watch(begin(MLP(widths=(100,)), split, 0.1, rewiring, training=training))
-    list(done.run.train())
+    done = trained(MLP(widths=(100,)), split=split, density=0.1, rewiring=rewiring, training=training)
     assert done.exploration.shares[0] == pytest.approx(share, abs=0.01)
     found = Explored()(done, generator(0))
     assert found["explored_by_layer"] == list(done.exploration.shares)

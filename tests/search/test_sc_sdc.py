@@ -13,7 +13,7 @@ from models.layers.initialisation import scale_for
 from models.optimizers import SGD, Adam, AdamW
 from models.recipe import Augmentation
 from models.rewiring import SET, Static
-from search import sc_sdc, study, trials
+from search import cohorts, sc_sdc, study, trials
 from search.faults import InvalidSpec
 from search.points import Assignment, Finished, Outcome
 from search.problem import Problem, examine
@@ -218,6 +218,7 @@ def test_a_comparison_that_cannot_be_is_refused(search, changes, words):
             "search.space.regularisers.1",
             "rprop has no weight decay",
         ),
+        ({}, {"network": {"kind": "lstm"}}, "network", "a lstm is not compared"),
         ({"regularisers": [["skip"]]}, {"network": {"kind": "vgg"}}, "network", "a vgg has no skip"),
         ({"regularisers": [["skip"]]}, {"network": {"kind": "mlp", "widths": [9]}}, "network", "two hidden layers"),
     ],
@@ -344,3 +345,9 @@ def test_a_training_is_run_as_its_regime_says():
     for _, each in assignments(asked):
         first, *_ = trials.perform(asked, each, None)
         assert first.lr == 0.3
+
+
+def test_trainings_of_other_regimes_do_not_go_together():
+    asked = spec({"widths": [0.3], "optimizers": [{"kind": "sgd"}, {"kind": "adam"}]})
+    kinds = [cohorts.kind(asked, each) for point, each in assignments(asked) if point.arm != "dense"]
+    assert kinds[0] == kinds[1] != kinds[2] == kinds[3]

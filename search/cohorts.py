@@ -1,0 +1,84 @@
+"""Several points trained in lockstep on one device, each as if alone. The way to use a GPU; never part of a result."""
+
+import os
+from collections.abc import Collection, Generator, Hashable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from models.cohorts import Cohort
+from models.data.samples import Split
+from models.training import EpochReport, Run
+from search import trials
+from search.points import Assignment, Outcome
+from search.spec import JobSpec
+
+ON_CUDA = 32  # points at once: fills a large GPU with networks of a few hundred units, and fits any
+
+Ended = Outcome | Exception
+"""What a point came to: its outcome, or what its training raised."""
+
+
+def size(asked: int | None) -> int:
+    """How many points a worker of this machine trains at once; by default 1 where there is no CUDA device."""
+    if asked is not None:
+        return asked
+    # Asked of the driver's own library: CUDA itself, once begun, would be broken in the processes forked from this one.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    return ON_CUDA if torch.cuda.is_available() else 1
+
+
+def kind(spec: JobSpec, assignment: Assignment) -> Hashable:
+    """Points of one kind can be trained together."""
+    final = assignment.stage == "final"
+    return (
+        spec.data,
+        spec.seed,
+        spec.topology,
+        trials.recipe(spec, assignment),
+        assignment.network,
+        assignment.rewiring,
+        final,
+    )
+
+
+def perform(
+    spec: JobSpec, assignments: Sequence[Assignment], data_dir: Path | None, data_hash: str | None = None
+) -> Generator[Mapping[int, EpochReport | Ended], Collection[int], None]:
+    """Trains points of one kind. Yields, by number, what an epoch gave of each still there; sent are those to stop.
+
+    A point that ends, by its outcome or by what it raised, is yielded a last time and has left.
+
+    Raises: models.data.samples.DataError; search.remembered.DataChanged
+    """
+    split = _there(trials.split(spec, assignments[0], data_dir, data_hash), _device(spec))
+    found: dict[int, EpochReport | Ended] = {}
+    runs: dict[Run, int] = {}
+    for number, assignment in enumerate(assignments):
+        try:
+            runs[trials.start(spec, assignment, split)] = number
+        # Told to its owner in its own words; the others must not suffer for it.
+        except Exception as error:  # noqa: BLE001
+            found[number] = error
+    if found:
+        yield found
+    if not runs:
+        return
+    cohort = Cohort(list(runs))
+    for ended in cohort.train():
+        for number in (yield {runs[run]: what for run, what in ended.items()}) or ():
+            cohort.leave(next(run for run, its_number in runs.items() if its_number == number))
+    done = {runs[run]: trials.outcome(spec, assignments[runs[run]], split, run) for run in cohort.runs}
+    if done:
+        yield done
+
+
+def _device(spec: JobSpec) -> torch.device:
+    compressed = spec.training.storage == "compressed"  # a form for CPUs
+    return torch.device("cuda" if torch.cuda.is_available() and not compressed else "cpu")
+
+
+@lru_cache(maxsize=1)
+def _there(split: Split, device: torch.device) -> Split:
+    return split.to(device)
