@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -15,13 +16,14 @@ from models.autograd_steps import AutogradSteps
 from models.connections import Connections
 from models.data.samples import Split
 from models.evaluation import Evaluation, evaluate
-from models.exploration import Exploration
+from models.explored import Explored
 from models.fused import FusedSteps, choose_storages
 from models.layers import Dropout, sparse_layers
 from models.leaks import ConnectionLeak as ConnectionLeak
 from models.leaks import refuse_leaks
 from models.losses import loss_function
 from models.networks import AnyNetwork
+from models.placement import place
 from models.probe import GradientFlow, probe
 from models.recipe import Augmentation, Training
 from models.rewiring import AnyRewiring, Moment
@@ -29,7 +31,7 @@ from models.seeds import generator
 from models.topologies import AnyTopology
 from models.types import Storage
 
-Evaluate = Literal["every_epoch", "end"]
+Evaluate = Literal["every_epoch", "end", "never"]
 
 
 class Diverged(ArithmeticError):
@@ -47,8 +49,8 @@ class Diverged(ArithmeticError):
 class Plan:
     """All that decides a training, the data apart.
 
-    counts    connections of each layer, as in `network.layers()`
-    evaluate  on the held-out samples, after every epoch, or only after the last (a test split is touched once)
+    counts    connections of each layer, as in `network.layers()`, at the end of the training
+    evaluate  on the held-out samples, after every epoch, or only after the last (a test split is touched once), or not
     """
 
     network: AnyNetwork
@@ -69,6 +71,7 @@ class EpochReport:
     loss, accuracy, balanced_accuracy  on the held-out samples; shares in [0, 1]; None where not evaluated
     nnz         active connections of each layer, counted from the live layers
     churn       connections grown during the epoch, as a share of those asked
+    explored    connections that have been active at some time so far, as a share of all weights
     egf_1, egf_2  effective gradient flow on the probe; None at epochs that do not measure it
     lr          learning rate of the epoch's last step
     seconds     wall time, everything included
@@ -81,6 +84,7 @@ class EpochReport:
     balanced_accuracy: float | None
     nnz: tuple[int, ...]
     churn: float
+    explored: float
     egf_1: float | None
     egf_2: float | None
     lr: float
@@ -108,7 +112,8 @@ class Run:
     epoch          epochs done
     reports        of the epochs done
     gradient_flow  every measure so far, that before training (epoch 0) included
-    exploration    what rewirings have tried so far, where it is to be measured (a checkpoint does not keep it)
+    first          the connections it began with; None where it was loaded from a file
+    explored       every connection there has been; None before the first rewiring
     rewiring_state, streams  what the rewiring remembers, and the random streams that training draws from
     """
 
@@ -129,17 +134,17 @@ class Run:
         self.network = network.to(device)
         self.layers = sparse_layers(self.network)
         self.optimizer = optimizers.build(plan.training.optimizer, self.network)
-        if plan.training.augmentation == Augmentation():
-            choose_storages(self.network, self.optimizer)
+        self._choose_storages()
         self.streams = {name: generator(plan.seed, name) for name in ("order", "augmentation", "dropout", "rewiring")}
         for module in self.network.modules():
             if isinstance(module, Dropout):
                 module.generator = self.streams["dropout"]
         self.rewiring_state = plan.rewiring.start(list(self.layers.values()))
+        self.first: tuple[Connections, ...] | None = tuple(connections)
+        self.explored: Explored | None = None
         self.epoch = 0
         self.reports: list[EpochReport] = []
         self.gradient_flow: list[GradientFlow] = []
-        self.exploration: Exploration | None = None
         self.loss = self._own_loss = loss_function(plan.training.loss, split.classes)
         self._sizes = batch_sizes(len(split.train), plan.training.batch_size)
         epochs, batch_size = plan.training.epochs, plan.training.batch_size
@@ -183,7 +188,8 @@ class Run:
         started = time.perf_counter()
         train_loss, grown, lr = yield from self._learn()
         last = self.epoch + 1 == self.plan.training.epochs
-        held_out = self.evaluate() if last or self.plan.evaluate == "every_epoch" else None
+        due = self.plan.evaluate == "every_epoch" or (self.plan.evaluate == "end" and last)
+        held_out = self.evaluate() if due else None
         if held_out:
             self._refuse_divergence(held_out.loss)
         self.epoch += 1
@@ -197,6 +203,7 @@ class Run:
             balanced_accuracy=held_out.balanced_accuracy if held_out else None,
             nnz=nnz,
             churn=grown / sum(self.plan.counts),
+            explored=(self.explored or self._active()).share,
             egf_1=flow.egf_1 if flow else None,
             egf_2=flow.egf_2 if flow else None,
             lr=lr,
@@ -211,12 +218,18 @@ class Run:
         rates = [plan.optimizer.lr * plan.schedule(before + step, steps) for step in range(len(batches))]
         losses: list[Tensor] = []
         grown = taken = 0
+        rewiring = self.plan.rewiring
         for step in range(1, len(batches) + 1):
             ends_epoch = step == len(batches)
-            moment = Moment(before + step, steps, self.epoch + 1, plan.epochs, ends_epoch)
-            due = self.plan.rewiring.due(moment)
-            if due or ends_epoch:
-                losses.append((yield Stretch(batches[taken:step], rates[taken:step])))
+            moment = Moment(before + step, steps, self.epoch + 1, plan.epochs, ends_epoch, self.plan.counts)
+            due, observes = rewiring.due(moment), rewiring.observes(moment)
+            until = step - 1 if observes else step
+            if (due or observes or ends_epoch) and taken < until:
+                losses.append((yield Stretch(batches[taken:until], rates[taken:until])))
+                taken = until
+            if observes:
+                loss, moment = self._observe(batches[step - 1], rates[step - 1], moment)
+                losses.append(loss)
                 taken = step
             if due:
                 self._refuse_divergence(losses[-1][-1].item())  # what is no number has no order to drop weights by
@@ -233,23 +246,41 @@ class Run:
             fused = FusedSteps.of(network, self.optimizer, plan.loss, train, plan.batch_size)
             if fused is not None:
                 return fused
-        return AutogradSteps(network, self.optimizer, self.loss, train, self.prepared)
+        return self._autograd_steps()
+
+    def _autograd_steps(self) -> AutogradSteps:
+        return AutogradSteps(self.network.train(), self.optimizer, self.loss, self.split.train, self.prepared)
 
     def prepared(self, x: Tensor) -> Tensor:
         """A batch of inputs as the network learns from it: augmented, where the plan says so."""
         setting = self.plan.training.augmentation
         return x if setting == Augmentation() else augment(x, setting, self.streams["augmentation"])
 
+    def _observe(self, batch: Tensor, rate: float, moment: Moment) -> tuple[Tensor, Moment]:
+        """One step that the rewiring looks at: its loss, and the moment with what was seen."""
+        rewiring, layers = self.plan.rewiring, list(self.layers.values())
+        loss, gradients = self._autograd_steps().observed(batch, rate, layers, rewiring.learns(moment))
+        moment = replace(moment, gradients=gradients)
+        self.rewiring_state = rewiring.observe(self.rewiring_state, moment)
+        return loss, moment
+
     def _rewire(self, moment: Moment) -> int:
         """How many connections were grown."""
         layers = list(self.layers.values())
         stream = self.streams["rewiring"]
         self.rewiring_state, rewired = self.plan.rewiring(self.rewiring_state, layers, moment, stream)
+        self.explored = (self.explored or self._active()).after(rewired)
         optimizers.rewire(layers, rewired, self.optimizer)
+        self._choose_storages()
         refuse_leaks(self.layers, self.plan.rewiring.asked(self.plan.counts, rewired, moment, self.rewiring_state))
-        if self.exploration is not None:
-            self.exploration.add(rewired)
         return sum(after.grown.numel() for after in rewired if after)
+
+    def _choose_storages(self) -> None:
+        if self.plan.training.augmentation == Augmentation():
+            choose_storages(self.network, self.optimizer)
+
+    def _active(self) -> Explored:
+        return Explored(tuple(layer.connections for layer in self.layers.values()))
 
     def _refuse_divergence(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -270,19 +301,26 @@ def start(
     seed: int,
     evaluate: Evaluate = "every_epoch",
     storage: Storage | None = None,
+    data_dir: Path | None = None,
 ) -> Run:
     """A fresh run: every random stream derives from `seed`, torch's global one is neither read nor changed.
 
-    counts   connections of each layer, as in `network.layers()`
-    split    on the device to train on
-    storage  of the weights, in place of the training's: what it costs, not what it learns
-    Raises: ValueError, if the network cannot take such inputs or a layer has fewer weights than asked; ConnectionLeak,
-    if the topology did not place the counts
+    counts    connections of each layer, as in `network.layers()`; where the rewiring starts with more, at the end
+    split     on the device to train on
+    storage   of the weights, in place of the training's: what it costs, not what it learns
+    data_dir  where a topology finds the file that it names
+    Raises: ValueError, if the network cannot take such inputs, a layer has fewer weights than asked, or the topology
+    does not fit; ConnectionLeak, if it did not place the counts
     """
     plan = Plan(network, tuple(counts), topology, rewiring, training, seed, evaluate)
-    layers = network.layers(split.input_shape, split.classes)
-    run = Run(plan, topology(layers, plan.counts, generator(seed, "topology")), split, storage)
-    refuse_leaks(run.layers, plan.counts)
+    totals = tuple(layer.total for layer in network.layers(split.input_shape, split.classes))
+    starting = rewiring.starting(totals, plan.counts)
+    placed = place(topology, network, starting, training.loss, split, seed, data_dir)
+    run = Run(plan, placed.connections, split, storage)
+    if placed.values is not None:
+        for layer, values in zip(run.layers.values(), placed.values, strict=True):
+            layer.assign(values)
+    refuse_leaks(run.layers, starting)
     return run
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from models.networks import AnyNetwork
 from models.rewiring import AnyRewiring, Static
 from models.seeds import derive
+from models.topologies import AnyTopology, Dictating, Random
 from search.candidates import Candidate, at_capacity
 from search.capacity import kept_weights, prunable, same_capacity, with_kept
 from search.problem import Problem
@@ -22,6 +23,7 @@ class Contestant:
     counts   of each layer, for each seed
     trial    Optuna's number of the trial that the winner comes from
     same_as  an earlier arm with the same networks: its runs are this one's
+    topology of its own; None for the job's
     """
 
     name: str
@@ -30,13 +32,15 @@ class Contestant:
     counts: tuple[tuple[int, ...], ...]
     trial: int | None = None
     same_as: str | None = None
+    topology: AnyTopology | None = None
 
 
 def contestants(spec: JobSpec, problem: Problem, winner: Candidate, start: Candidate | None) -> tuple[Contestant, ...]:
     """`snas`, the arms that the job names, and `start`, the best start if the winner is not one itself.
 
-    Sparse arms have exactly the winner's weights, its topology, rewiring and recipe. `same_capacity` is left out where
-    no dense network of that depth is small enough, a rule where it is not defined at that capacity.
+    Sparse arms have exactly the winner's weights, its topology, rewiring and recipe; a topology that dictates the
+    counts cannot place others, so the arms beside the winner then start at random connections. `same_capacity` is left
+    out where no dense network of that depth is small enough, a rule where it is not defined at that capacity.
     """
     found: list[Contestant] = []
     for arm in _distinct(spec, problem, winner, start):
@@ -49,10 +53,12 @@ def _distinct(spec: JobSpec, problem: Problem, winner: Candidate, start: Candida
     assert spec.confirm is not None
     seeds = spec.confirm.seeds
 
-    def sparse(name: str, counts: tuple[int, ...]) -> Contestant:
-        return Contestant(name, spec.network, spec.rewiring, (counts,) * seeds)
+    topology = Random() if isinstance(spec.topology, Dictating) else None
 
-    yield replace(sparse("snas", winner.counts), trial=winner.trial)
+    def sparse(name: str, counts: tuple[int, ...]) -> Contestant:
+        return Contestant(name, spec.network, spec.rewiring, (counts,) * seeds, topology=topology)
+
+    yield replace(sparse("snas", winner.counts), trial=winner.trial, topology=None)
     for name in dict.fromkeys(spec.confirm.arms):
         match name:
             case "dense" | "same_capacity":
@@ -64,7 +70,7 @@ def _distinct(spec: JobSpec, problem: Problem, winner: Candidate, start: Candida
                 yield sparse(name, counts)
             case "random":
                 counts_by_seed = tuple(_random(spec, problem, winner.weights, k) for k in range(seeds))
-                yield Contestant(name, spec.network, spec.rewiring, counts_by_seed)
+                yield Contestant(name, spec.network, spec.rewiring, counts_by_seed, topology=topology)
     if start is not None and start.rule is not None:
         counts = at_capacity(start.rule, spec, problem, winner.weights)
         if counts is not None:
@@ -94,4 +100,4 @@ def _random(spec: JobSpec, problem: Problem, weights: int, number: int) -> tuple
 
 
 def _equal(one: Contestant, other: Contestant) -> bool:
-    return (one.network, one.rewiring, one.counts) == (other.network, other.rewiring, other.counts)
+    return replace(one, name=other.name, trial=other.trial, same_as=other.same_as) == other

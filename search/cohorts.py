@@ -9,6 +9,7 @@ import torch
 
 from models.cohorts import Cohort
 from models.data.samples import Split
+from models.retraining import Retrained
 from models.training import EpochReport, Run
 from search import trials
 from search.points import Assignment, Outcome
@@ -18,6 +19,9 @@ ON_CUDA = 32  # points at once: fills a large GPU with networks of a few hundred
 
 Ended = Outcome | Exception
 """What a point came to: its outcome, or what its training raised."""
+
+Whole = Mapping[int, Run | Retrained]
+"""Trainings by the number of their point."""
 
 
 def size(asked: int | None) -> int:
@@ -35,7 +39,7 @@ def kind(spec: JobSpec, assignment: Assignment) -> Hashable:
     return (
         spec.data,
         spec.seed,
-        spec.topology,
+        assignment.topology or spec.topology,
         trials.recipe(spec, assignment),
         assignment.network,
         assignment.rewiring,
@@ -54,24 +58,53 @@ def perform(
     """
     split = _there(trials.split(spec, assignments[0], data_dir, data_hash), _device(spec))
     found: dict[int, EpochReport | Ended] = {}
-    runs: dict[Run, int] = {}
+    started: dict[int, Run | Retrained] = {}
     for number, assignment in enumerate(assignments):
         try:
-            runs[trials.start(spec, assignment, split)] = number
+            started[number] = trials.start(spec, assignment, split, data_dir)
         # Told to its owner in its own words; the others must not suffer for it.
         except Exception as error:  # noqa: BLE001
             found[number] = error
     if found:
         yield found
+    runs = {run: number for number, run in started.items() if isinstance(run, Run)}
+    whole = yield from _in_lockstep(runs) if len(runs) == len(started) else _in_turn(started)
+    done = {number: trials.outcome(spec, assignments[number], split, run) for number, run in whole.items()}
+    if done:
+        yield done
+
+
+def _in_lockstep(runs: Mapping[Run, int]) -> Generator[Mapping[int, EpochReport | Ended], Collection[int], Whole]:
+    """As one program. Those that trained to the end are returned."""
     if not runs:
-        return
+        return {}
     cohort = Cohort(list(runs))
     for ended in cohort.train():
         for number in (yield {runs[run]: what for run, what in ended.items()}) or ():
             cohort.leave(next(run for run, its_number in runs.items() if its_number == number))
-    done = {runs[run]: trials.outcome(spec, assignments[runs[run]], split, run) for run in cohort.runs}
-    if done:
-        yield done
+    return {runs[run]: run for run in cohort.runs}
+
+
+def _in_turn(started: Whole) -> Generator[Mapping[int, EpochReport | Ended], Collection[int], Whole]:
+    """Epoch after epoch, each by itself: those that are several trainings, and need not have equally many."""
+    epochs = {number: run.train() for number, run in started.items()}
+    whole: dict[int, Run | Retrained] = {}
+    while epochs:
+        ended: dict[int, EpochReport | Ended] = {}
+        for number, reports in list(epochs.items()):
+            try:
+                ended[number] = next(reports)
+                continue
+            except StopIteration:
+                whole[number] = started[number]
+            # As above.
+            except Exception as error:  # noqa: BLE001
+                ended[number] = error
+            del epochs[number]
+        if ended:
+            for number in (yield ended) or ():
+                del epochs[number]
+    return whole
 
 
 def _device(spec: JobSpec) -> torch.device:

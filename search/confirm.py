@@ -128,6 +128,7 @@ def finals(
             network=arm.network,
             rewiring=arm.rewiring,
             counts=arm.counts[number],
+            topology=arm.topology,
         )
         for ordinal, (number, arm) in enumerate(pairs)
     ]

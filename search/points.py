@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from models.networks import AnyNetwork
 from models.recipe import Training
 from models.rewiring import AnyRewiring
+from models.topologies import AnyTopology
 from models.types import StorageKind
 
 Stage = Literal["search", "shortlist", "final"]
@@ -21,6 +22,7 @@ class Assignment:
     label    search: `start:<rule>` or `sampled`; shortlist: the candidate's; final: the arm's name
     trial    Optuna's number of the trial it is, or comes from
     counts   connections asked of each layer
+    topology where they start; None for the job's
     training how, where it is not as the job says
     fan_in   of each layer, the inputs that its first weights are scaled for; None: those that each unit has
     """
@@ -33,6 +35,7 @@ class Assignment:
     network: AnyNetwork
     rewiring: AnyRewiring
     counts: tuple[int, ...]
+    topology: AnyTopology | None = None
     training: Training | None = None
     fan_in: tuple[int, ...] | None = None
 
@@ -58,7 +61,7 @@ class Outcome:
     connections  hash over all layers' connections
     storage      of each layer, as the training ended
     egf_1, egf_2 mean effective gradient flow over the (at most 11) points measured, that before training included
-    epochs       run
+    seconds, epochs  of all trainings that it took, those that found the connections included
     measures     what the job's further measures found, by their kind
     """
 

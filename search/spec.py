@@ -11,6 +11,7 @@ from models.data import AnyData
 from models.measures import AnyMeasure
 from models.networks import MLP, AnyNetwork
 from models.recipe import Training
+from models.retraining import Retraining
 from models.rewiring import SET, AnyRewiring
 from models.topologies import AnyTopology, Random
 from models.types import ByKind, Count, Density, Positive, setting
@@ -61,6 +62,13 @@ class Budget:
 
 
 @setting
+class Dictated:
+    """One point alone: the counts that the topology dictates. Trials differ by their seeds."""
+
+    kind: Literal["dictated"] = "dictated"
+
+
+@setting
 class TPE:
     kind: Literal["tpe"] = "tpe"
 
@@ -78,7 +86,7 @@ class Halving:
     from_: Annotated[float, Interval(gt=0, lt=1), Field(alias="from")] = 0.4
 
 
-AnySpace = Annotated[Free | Budget | ScSdc, ByKind()]
+AnySpace = Annotated[Free | Budget | Dictated | ScSdc, ByKind()]
 AnySampler = Annotated[TPE | RandomSampler, ByKind()]
 
 
@@ -98,6 +106,10 @@ class Search:
         if isinstance(self.space, Budget) and "weights" in self.objectives:
             raise ValueError(
                 "objectives: weights is not allowed with a budget, which fixes the total of active weights"
+            )
+        if isinstance(self.space, Dictated) and {"weights", "macs"}.intersection(self.objectives):
+            raise ValueError(
+                "objectives: weights and macs are not allowed with dictated densities, the same in every trial"
             )
         if isinstance(self.space, ScSdc):
             runs = len(self.space.points())
@@ -148,6 +160,7 @@ class JobSpec:
     network: AnyNetwork = MLP()
     topology: AnyTopology = Random()
     rewiring: AnyRewiring = SET()
+    retraining: Retraining | None = None
     training: Training = Training()
     search: Search = Search()
     confirm: Confirm | None = Confirm()
@@ -159,6 +172,8 @@ class JobSpec:
             raise ValueError(f"measures: {kinds} names one twice")
         if isinstance(self.search.space, ScSdc) and self.confirm is not None:
             raise ValueError("confirm is not allowed with sc_sdc, which chooses nothing; it must be null")
+        if isinstance(self.search.space, ScSdc) and self.retraining is not None:
+            raise ValueError("retraining is not allowed with sc_sdc, which compares single trainings; it must be null")
 
 
 _ADAPTER: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)

@@ -12,7 +12,7 @@ from search import hand_set
 from search.capacity import budget_weights, kept_weights, prunable
 from search.sc_sdc_setting import ScSdc
 from search.space import counts, floors, name_of
-from search.spec import Budget, Free, JobSpec
+from search.spec import Budget, Dictated, Free, JobSpec
 
 SCAN = 401
 """Global densities at which a free space is scanned for a rule's densities."""
@@ -27,7 +27,10 @@ class Start:
 
 
 def starts(spec: JobSpec, layers: Sequence[LayerShape]) -> tuple[Start, ...]:
-    """The starts that the space contains, in the order they are tried; of two with the same counts the first."""
+    """The starts that the space contains, in the order they are tried; of two with the same counts the first.
+
+    None where the topology dictates the counts: all trials are of them.
+    """
     space = spec.search.space
     searched = prunable(spec.network, layers)
     points: Iterable[tuple[str, Sequence[float]]]
@@ -37,7 +40,7 @@ def starts(spec: JobSpec, layers: Sequence[LayerShape]) -> tuple[Start, ...]:
         case Budget():
             total = budget_weights(space, layers) - kept_weights(spec.network, layers)
             points = _in_budget(space, searched, total)
-        case ScSdc():
+        case Dictated() | ScSdc():
             return ()
     first: dict[tuple[int, ...], Start] = {}
     for name, values in points:

@@ -84,7 +84,7 @@ def ask(storage: BaseStorage, study_name: str, spec: JobSpec, problem: Problem, 
         trial=trial.number,
         network=spec.network,
         rewiring=spec.rewiring,
-        counts=counts(spec, problem.layers, params),
+        counts=problem.dictated or counts(spec, problem.layers, params),
     )
     return trial.number, assignment
 

@@ -12,10 +12,12 @@ import torch
 from models import crossover, training
 from models.data.samples import Split
 from models.layers.initialisation import scale_for
-from models.measures import Trained, watch
+from models.measures import Trained
 from models.recipe import Training
+from models.retraining import Retrained, start_retraining
+from models.rewiring import Static
 from models.seeds import generator
-from models.training import EpochReport, Run
+from models.training import EpochReport, Evaluate, Run
 from models.warm import load_kernels
 from search import remembered
 from search.capacity import macs
@@ -38,7 +40,7 @@ def perform(
         search.remembered.DataChanged, if it is another. A trial that raises has failed: Optuna is told so, no value.
     """
     samples = split(spec, assignment, data_dir, data_hash)
-    run = start(spec, assignment, samples)
+    run = start(spec, assignment, samples, data_dir)
     yield from run.train()
     yield outcome(spec, assignment, samples, run)
 
@@ -68,22 +70,25 @@ def split(spec: JobSpec, assignment: Assignment, data_dir: Path | None, data_has
     return remembered.split(spec.data, data_dir, split_seed(spec), data_hash, validation)
 
 
-def start(spec: JobSpec, assignment: Assignment, split: Split) -> Run:
-    run = training.start(
+def start(spec: JobSpec, assignment: Assignment, split: Split, data_dir: Path | None) -> Run | Retrained:
+    """Networks whose connections are given, the dense ones too, have nothing to find, and are trained once."""
+    evaluate: Evaluate = "end" if assignment.stage == "final" else "every_epoch"
+    parts = (
         assignment.network,
         assignment.counts,
-        spec.topology,
+        assignment.topology or spec.topology,
         assignment.rewiring,
         recipe(spec, assignment),
         split,
         assignment.seed,
-        evaluate="end" if assignment.stage == "final" else "every_epoch",
+        evaluate,
     )
+    if spec.retraining is not None and not isinstance(assignment.rewiring, Static):
+        return start_retraining(spec.retraining, *parts, data_dir)
+    run = training.start(*parts, data_dir=data_dir)
     if assignment.fan_in is not None:
         for layer, fan_in in zip(run.layers.values(), assignment.fan_in, strict=True):
             scale_for(layer, fan_in)
-    if spec.measures:
-        watch(run)
     return run
 
 
@@ -92,12 +97,11 @@ def recipe(spec: JobSpec, assignment: Assignment) -> Training:
     return assignment.training or spec.training
 
 
-def outcome(spec: JobSpec, assignment: Assignment, split: Split, run: Run) -> Outcome:
+def outcome(spec: JobSpec, assignment: Assignment, split: Split, run: Run | Retrained) -> Outcome:
     """What a training that is over came to."""
     seed = assignment.seed
-    found: dict[str, Any] = {
-        each.kind: each(Trained(run), generator(seed, "measure", each.kind)) for each in spec.measures
-    }
+    trained = Trained(run.run if isinstance(run, Retrained) else run)
+    found: dict[str, Any] = {each.kind: each(trained, generator(seed, "measure", each.kind)) for each in spec.measures}
     last = run.reports[-1]
     assert last.loss is not None
     assert last.accuracy is not None

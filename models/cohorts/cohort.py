@@ -28,7 +28,6 @@ class Cohort:
         if not all(run.split is runs[0].split for run in runs):
             raise ValueError("runs: a cohort shares one split")
         self._runs = list(runs)
-        self._as_one = all(can_stack(run.network) for run in runs)
 
     @property
     def runs(self) -> "Sequence[Run]":
@@ -64,7 +63,7 @@ class Cohort:
         return ended
 
     def _take(self, stretches: "Mapping[Run, Stretch]") -> Iterable[Tensor]:
-        if self._as_one:
+        if all(can_stack(run.network) for run in stretches):  # a rewiring may have changed how weights are kept
             return take(list(stretches), list(stretches.values()))
         return [run.steps()(stretch.batches, stretch.rates) for run, stretch in stretches.items()]
 

@@ -7,31 +7,21 @@ from typing import Any, Protocol
 import torch
 
 from models.connections import Connections
-from models.exploration import Exploration
 from models.networks.shapes import LayerShape
 from models.training import Run
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A run that was watched, and is over."""
+    """A run that is over, trained from its beginning in this process."""
 
     run: Run
 
     @property
-    def exploration(self) -> Exploration:
-        assert self.run.exploration is not None, "what was not watched from its beginning cannot be told"
-        return self.run.exploration
-
-    @property
     def first(self) -> tuple[Connections, ...]:
         """The connections it began with, layer by layer."""
-        return self.exploration.first
-
-
-def watch(run: Run) -> None:
-    """Of a run that has not begun, what measures ask about its way is remembered."""
-    run.exploration = Exploration(tuple(layer.connections for layer in run.layers.values()))
+        assert self.run.first is not None, "a run loaded from a file does not know its first connections"
+        return self.run.first
 
 
 class Measure(Protocol):

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -10,6 +10,7 @@ import torch
 from models.rewired import Rewired as Rewired
 
 if TYPE_CHECKING:
+    from models.dense_gradient import DenseGradient
     from models.layers.sparse import SparseLayer
 
 State: TypeAlias = Any
@@ -22,6 +23,8 @@ class Moment:
 
     epoch       number of the epoch this step belongs to, from 1
     ends_epoch  the step was the epoch's last
+    counts      connections asked of each layer of the whole training
+    gradients   of this step's batch, by each layer's dense weight; where the rewiring `observes` this moment
     """
 
     step: int
@@ -29,10 +32,18 @@ class Moment:
     epoch: int
     epochs: int
     ends_epoch: bool
+    counts: tuple[int, ...] = ()
+    gradients: "Sequence[DenseGradient] | None" = field(default=None, compare=False, repr=False)
 
     @property
     def last(self) -> bool:
         return self.step == self.steps
+
+    @property
+    def watched(self) -> "Sequence[DenseGradient]":
+        """The gradients, which the rewiring has asked for."""
+        assert self.gradients is not None
+        return self.gradients
 
 
 Asked: TypeAlias = tuple[int, ...] | int
@@ -49,9 +60,29 @@ class Rewiring(ABC):
     def due(self, moment: Moment) -> bool:
         """Whether to rewire now."""
 
+    def starting(self, totals: tuple[int, ...], counts: tuple[int, ...]) -> tuple[int, ...]:
+        """The connections there are before the first step: those asked, unless it says others.
+
+        totals  weights of each layer, active or not
+        """
+        del totals
+        return counts
+
     def start(self, layers: Sequence["SparseLayer"]) -> State:
         """The state before the first step: None, where nothing is remembered."""
         return None
+
+    def observes(self, moment: Moment) -> bool:
+        """Whether it needs the dense gradients of this step. A step not observed costs nothing more than without."""
+        return False
+
+    def observe(self, state: State, moment: Moment) -> State:
+        """The state after a step that is observed, before any rewiring at this moment."""
+        return state
+
+    def learns(self, moment: Moment) -> bool:
+        """Whether the optimizer takes the step; no only where it is observed, and the rewiring takes its place."""
+        return True
 
     def asked(self, counts: tuple[int, ...], rewired: Sequence[Rewired | None], moment: Moment, state: State) -> Asked:
         """The connections there must be after this moment: those there were asked at the start, unless it says others.

@@ -13,7 +13,7 @@ from models.data.samples import Samples, Split
 from models.networks import MLP, VGG, AnyNetwork, LeNet5
 from models.optimizers import SGD, AnyOptimizer
 from models.recipe import Augmentation, Training
-from models.rewiring import SET, Static
+from models.rewiring import SET, Gradual, NeuronSET, OneShot, RigL, Static
 from models.topologies import Random
 from models.training import Diverged, EpochReport, Run
 
@@ -95,7 +95,19 @@ def test_every_optimizer_keeps_each_runs_state(kind: type) -> None:
     assert_each_as_if_alone(data((12,)), MLP(widths=(10,)), optimizer=kind(lr=0.01))
 
 
-@pytest.mark.parametrize("rewiring", [Static(), SET(every=2), SET(last_epoch="prune_only")], ids=repr)
+@pytest.mark.parametrize(
+    "rewiring",
+    [
+        Static(),
+        SET(every=2),
+        SET(last_epoch="prune_only"),
+        RigL(every=5),
+        OneShot(),
+        Gradual(every=5),
+        NeuronSET(begin=0.0),
+    ],
+    ids=repr,
+)
 def test_each_run_is_rewired_by_itself(rewiring: Any) -> None:
     assert_each_as_if_alone(data((12,)), MLP(widths=(16, 10)), rewiring=rewiring)
 

@@ -21,7 +21,8 @@ from models.networks import GRU, LSTM, MLP, VGG, LeNet5, ResNet
 from models.optimizers import AnyOptimizer
 from models.recipe import Training
 from models.rewired import Rewired
-from models.rewiring import SET
+from models.rewiring import DSR, SET, AnyRewiring, RigL, SparseMomentum
+from models.rewiring.drop import CosineDrop
 from models.seeds import generator
 from models.training import Run
 from models.types import StorageKind, members
@@ -134,7 +135,7 @@ def of(
     name: str,
     storage: StorageKind,
     optimizer: AnyOptimizer | None = None,
-    rewiring: SET | None = None,
+    rewiring: AnyRewiring | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> Run:
     """A run, in double precision so that rounding decides no rewiring."""
@@ -171,8 +172,21 @@ def test_trainings_with_rewirings_agree_for_every_optimizer(optimizer: AnyOptimi
     assert_same_training(of("mlp", "masked", optimizer), of("mlp", "compressed", optimizer))
 
 
-@pytest.mark.parametrize("rewiring", [SET(every=2), SET(last_epoch="prune_only"), SET(fraction=1.0)], ids=repr)
-def test_trainings_agree_for_every_rewiring(rewiring: SET) -> None:
+@pytest.mark.parametrize(
+    "rewiring",
+    [
+        SET(every=2),
+        SET(last_epoch="prune_only"),
+        SET(fraction=1.0),
+        SET(removal="magnitude", drop=CosineDrop(), growth="unfired", every=2, until=0.8),
+        RigL(every=2),
+        RigL(every="epoch", fraction=1.0),
+        DSR(every=2, threshold=0.1),
+        SparseMomentum(every=2),
+    ],
+    ids=repr,
+)
+def test_trainings_agree_for_every_rewiring(rewiring: AnyRewiring) -> None:
     assert_same_training(of("vgg", "masked", rewiring=rewiring), of("vgg", "compressed", rewiring=rewiring))
 
 

@@ -135,6 +135,18 @@ def test_churn_is_the_share_of_connections_grown_in_the_epoch() -> None:
     assert 0.45 < report.churn <= 0.5
 
 
+def test_the_explored_share_is_that_of_all_masks_there_have_been() -> None:
+    run = begin(rewiring=SET(fraction=0.5), density=0.2)
+    masks = [layer.connections.mask() for layer in run.layers.values()]
+    for report in run.train():
+        masks = [mask | layer.connections.mask() for mask, layer in zip(masks, run.layers.values(), strict=True)]
+        share = sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
+        assert report.explored == share  # one rewiring an epoch: the report comes after it
+    assert 0.2 < share < 1
+    *_, last = begin(rewiring=Static(), density=0.2).train()
+    assert last.explored == sum(last.nnz) / 382
+
+
 def test_prune_only_leaves_fewer_connections_after_the_last_epoch_alone() -> None:
     run = begin(rewiring=SET(fraction=0.3, last_epoch="prune_only"))
     reports = list(run.train())
@@ -203,7 +215,7 @@ def test_a_layer_that_does_not_do_as_told_fails_the_training(monkeypatch: pytest
 def test_a_topology_that_places_another_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "models.topologies.Random.__call__",
-        lambda self, layers, counts, stream: [Connections.full(s.weight) for s in layers],
+        lambda self, network, counts, stream: [Connections.full(s.weight) for s in network.layers],
     )
     with pytest.raises(ConnectionLeak, match="layer fc1"):
         begin(density=0.4)

@@ -186,6 +186,7 @@ def test_what_no_regime_names_is_as_the_job_says():
         ({"trials": 14}, {}, "trials: 14 is not allowed; this comparison has 15 trainings"),
         ({"stopping": {"kind": "halving"}, "trials": 15}, {}, "stopping is not allowed with sc_sdc"),
         ({"trials": 15}, {"confirm": {}}, "confirm is not allowed with sc_sdc"),
+        ({"trials": 15}, {"retraining": {}}, "retraining is not allowed with sc_sdc"),
         ({"space": {"kind": "sc_sdc", "widths": [0.5, 0.5]}}, {}, "widths: [0.5, 0.5] names one twice"),
         ({"space": {"kind": "sc_sdc", "widths": [0.5, 1.5]}}, {}, "less than or equal to 1"),
         (
