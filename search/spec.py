@@ -14,6 +14,7 @@ from models.rewiring import SET, AnyRewiring
 from models.topologies import AnyTopology, Random
 from models.types import ByKind, Count, Density, Positive, setting
 from search.faults import InvalidSpec, faults
+from search.sampler_settings import CMAES, TPE, AnySampler
 
 Objective = Literal["loss", "accuracy", "balanced_accuracy", "weights", "macs"]
 Arm = Literal["dense", "same_capacity", "uniform", "erk", "random"]
@@ -59,16 +60,6 @@ class Budget:
 
 
 @setting
-class TPE:
-    kind: Literal["tpe"] = "tpe"
-
-
-@setting
-class RandomSampler:
-    kind: Literal["random"] = "random"
-
-
-@setting
 class Halving:
     """At the share `from` of the epochs the better half goes on; nothing is stopped before."""
 
@@ -77,7 +68,6 @@ class Halving:
 
 
 AnySpace = Annotated[Free | Budget, ByKind()]
-AnySampler = Annotated[TPE | RandomSampler, ByKind()]
 
 
 @setting
@@ -96,6 +86,11 @@ class Search:
         if isinstance(self.space, Budget) and "weights" in self.objectives:
             raise ValueError(
                 "objectives: weights is not allowed with a budget, which fixes the total of active weights"
+            )
+        if isinstance(self.sampler, CMAES) and len(self.objectives) > 1:
+            raise ValueError(
+                f"sampler: cma_es is not allowed with {len(self.objectives)} objectives, it ranks points by one; "
+                "nsga2, tpe, gp, qmc and random take several"
             )
 
 

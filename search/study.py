@@ -5,7 +5,6 @@ from typing import Any, Literal, NamedTuple
 
 import optuna
 from optuna.distributions import FloatDistribution
-from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -63,11 +62,11 @@ def ask(storage: BaseStorage, study_name: str, spec: JobSpec, problem: Problem, 
     """
     space = distributions(spec, problem.layers)
     given = starts(spec, problem.layers)[: spec.search.trials]
-    source: BaseSampler
+    source = sampler(spec, ordinal, len(given), space)
     if ordinal < len(given):
-        label, source = f"start:{given[ordinal].name}", Given(given[ordinal].params, space)
+        label, source = f"start:{given[ordinal].name}", Given(given[ordinal].params, space, source)
     else:
-        label, source = "sampled", Drawn(sampler(spec, ordinal, len(given)), space)
+        label, source = "sampled", Drawn(source, space)
     study = optuna.load_study(study_name=study_name, storage=storage, sampler=source)
     storage = study._storage  # an RDBStorage goes behind a cache, which knows only the trials met through it
     trial = _find(storage, study._study_id, ordinal) or _create(storage, study._study_id, ordinal)
