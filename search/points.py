@@ -49,7 +49,8 @@ class Outcome:
 
     loss, accuracy, balanced_accuracy  on the validation part, in the final stage on the test part; shares in [0, 1]
     nnz          connections of each layer, counted in the live network after training
-    macs         multiply-adds per sample
+    macs, flops  multiply-adds per sample, and operations as search.capacity counts them
+    latency      seconds of one batch; only measured where it is an objective
     connections  hash over all layers' connections
     storage      of each layer, as the training ended
     egf_1, egf_2 mean effective gradient flow over the (at most 11) points measured, that before training included
@@ -69,6 +70,8 @@ class Outcome:
     egf_2: float | None
     seconds: float
     epochs: int
+    flops: int | None = None
+    latency: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {name: list(getattr(self, name)) for name in _PER_LAYER}

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.candidates import front
-from search.capacity import macs
+from search.capacity import flops, macs
 from search.confirm import Standing, finals, shortlist, standings, winner
 from search.confirmation import confirmation
+from search.egf_judged import judged
 from search.points import Finished
 from search.problem import Problem, problem_json
 from search.spec import JobSpec, dump
@@ -41,6 +42,7 @@ def build(
             "job": {**job, "spec": dump(spec), "problem": problem_json(problem)},
             "pareto": _pareto(spec, problem, finished),
             "trials": [_trial(problem, each) for each in sorted(finished, key=lambda each: each.number or 0)],
+            "egf_judged": judged(finished),
             "confirmation": shown,
             "verdict": words,
         }
@@ -84,6 +86,8 @@ def _trial(problem: Problem, each: Finished) -> dict[str, Any]:
         "nnz": list(nnz) if nnz else None,
         "weights": sum(nnz) if nnz else None,
         "macs": macs(problem.layers, nnz) if nnz else None,
+        "flops": flops(problem.layers, nnz) if nnz else None,
+        "latency": outcome.latency if outcome else None,
         "seed": each.assignment.seed,
         "storage": list(outcome.storage) if outcome else None,
         "connections": outcome.connections if outcome else None,

@@ -16,7 +16,7 @@ from models.types import ByKind, Count, Density, Positive, setting
 from search.faults import InvalidSpec, faults
 from search.sampler_settings import CMAES, TPE, AnySampler
 
-Objective = Literal["loss", "accuracy", "balanced_accuracy", "weights", "macs"]
+Objective = Literal["loss", "accuracy", "balanced_accuracy", "weights", "macs", "flops", "latency", "egf"]
 Arm = Literal["dense", "same_capacity", "uniform", "erk", "random"]
 ARMS: tuple[Arm, ...] = ("dense", "same_capacity", "uniform", "erk", "random")
 
@@ -61,10 +61,14 @@ class Budget:
 
 @setting
 class Halving:
-    """At the share `from` of the epochs the better half goes on; nothing is stopped before."""
+    """At the share `from` of the epochs the better half goes on; nothing is stopped before.
+
+    by  what decides: held-out loss, or effective gradient flow at the first epoch from there that measures it
+    """
 
     kind: Literal["halving"] = "halving"
     from_: Annotated[float, Interval(gt=0, lt=1), Field(alias="from")] = 0.4
+    by: Literal["loss", "egf_1"] = "loss"
 
 
 AnySpace = Annotated[Free | Budget, ByKind()]

@@ -149,5 +149,16 @@ def _suggest(study: optuna.Study, trial: FrozenTrial, space: Mapping[str, FloatD
 
 def _shown(outcome: Outcome) -> dict[str, Any]:
     """What the dashboard shows beside a trial; kept small, as every sampler reads all of it with every trial."""
-    names = ("loss", "accuracy", "balanced_accuracy", "weights", "macs", "egf_1", "egf_2", "seconds")
+    names = (
+        "loss",
+        "accuracy",
+        "balanced_accuracy",
+        "weights",
+        "macs",
+        "flops",
+        "latency",
+        "egf_1",
+        "egf_2",
+        "seconds",
+    )
     return {name: getattr(outcome, name) for name in names}

@@ -13,7 +13,8 @@ from models.data.samples import Split
 from models.training import EpochReport, Run
 from models.warm import load_kernels
 from search import remembered
-from search.capacity import macs
+from search.capacity import flops, macs
+from search.latency import latency
 from search.points import Assignment, Outcome
 from search.problem import split_seed
 from search.spec import JobSpec
@@ -46,7 +47,7 @@ def perform(
         evaluate="end" if final else "every_epoch",
     )
     yield from run.train()
-    yield _outcome(assignment, split, run)
+    yield _outcome(spec, assignment, split, run)
 
 
 def warm_up(crossover_file: Path | None = None) -> None:
@@ -69,7 +70,7 @@ def single_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _outcome(assignment: Assignment, split: Split, run: Run) -> Outcome:
+def _outcome(spec: JobSpec, assignment: Assignment, split: Split, run: Run) -> Outcome:
     last = run.reports[-1]
     assert last.loss is not None
     assert last.accuracy is not None
@@ -91,7 +92,14 @@ def _outcome(assignment: Assignment, split: Split, run: Run) -> Outcome:
         egf_2=_mean([measured.egf_2 for measured in run.gradient_flow]),
         seconds=math.fsum(report.seconds for report in run.reports),
         epochs=len(run.reports),
+        flops=flops(shapes, nnz),
+        latency=_latency(spec, run) if "latency" in spec.search.objectives else None,
     )
+
+
+def _latency(spec: JobSpec, run: Run) -> float:
+    # Of training samples: the test part is met once, and its inputs are no faster.
+    return latency(run.network, run.split.train.x[: spec.training.batch_size])
 
 
 def _mean(values: Sequence[float]) -> float | None:

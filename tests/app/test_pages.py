@@ -119,6 +119,16 @@ def test_the_page_of_a_completed_job_shows_verdict_arms_front_and_trials(trained
     assert [form["action"] for form in page.all("form")] == []
 
 
+def test_the_page_judges_early_gradient_flow(trained: TestClient) -> None:
+    page = read(trained, job_link(trained))
+    judged = trained.get(job_link(trained).replace("/ui", "/api/v1") + "/report").json()["egf_judged"]
+    assert "over the 5 complete trials" in page.text
+    assert "EGF₁" in page.text
+    for tau in judged["measures"].values():
+        assert words.number(tau["loss"], 2) in page.text
+        assert words.number(tau["accuracy"], 2) in page.text
+
+
 def test_the_plots_get_the_numbers_of_the_report(trained: TestClient) -> None:
     report = trained.get(job_link(trained).replace("/ui", "/api/v1") + "/report").json()
     found = figures(trained)

@@ -161,6 +161,23 @@ def test_an_outcome_is_counted_and_comes_back_from_json():
     assert Outcome.from_json(json.loads(json.dumps(outcome.to_json()))) == outcome
 
 
+def test_latency_is_measured_where_it_is_an_objective_and_only_there():
+    timed = parse(SPEC | {"search": SPEC["search"] | {"objectives": ["loss", "latency"]}})
+    *_, outcome = trials.perform(timed, assignment(timed, "final"), None)
+    assert outcome.latency > 0
+    *_, outcome = trials.perform(parse(SPEC), assignment(parse(SPEC), "search"), None)
+    assert outcome.latency is None
+    assert outcome.flops == 2 * 300 + 16 + 12 + 10
+
+
+def test_the_report_judges_early_gradient_flow_over_the_complete_trials(report):
+    complete = [row for row in report["trials"] if row["state"] == "complete"]
+    judgement = report["egf_judged"]
+    assert (judgement["epoch"], judgement["n"]) == (1, len(complete))
+    assert set(judgement["measures"]) == {"egf_1", "egf_2", "loss", "macs"}
+    assert all(-1 <= each["loss"] <= 1 for name, each in judgement["measures"].items() if name != "macs")
+
+
 def test_a_training_that_diverges_gives_no_outcome():
     spec = parse(SPEC | {"training": {"epochs": 3, "batch_size": 32, "optimizer": {"kind": "sgd", "lr": 1e30}}})
     with pytest.raises(trials.training.Diverged):
