@@ -1,18 +1,21 @@
 """The contestants of the final: the winner, dense networks, and sparse ones set by hand or at random."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from models.networks import AnyNetwork
 from models.rewiring import AnyRewiring, Static
 from models.seeds import derive
 from search.candidates import Candidate, at_capacity
-from search.capacity import kept_weights, prunable, same_capacity, with_kept
+from search.capacity import kept_weights, prunable, with_kept
+from search.choices import Regime
 from search.problem import Problem
 from search.projection import project
+from search.regimes import applied
 from search.space import floors, window
-from search.spec import Arm, JobSpec
+from search.spec import JobSpec
+from search.tuning import dense_network
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Contestant:
     """One arm.
 
     counts   of each layer, for each seed
+    regime   its settings beside densities
     trial    Optuna's number of the trial that the winner comes from
     same_as  an earlier arm with the same networks: its runs are this one's
     """
@@ -28,53 +32,55 @@ class Contestant:
     network: AnyNetwork
     rewiring: AnyRewiring
     counts: tuple[tuple[int, ...], ...]
+    regime: Regime = ()
     trial: int | None = None
     same_as: str | None = None
 
 
-def contestants(spec: JobSpec, problem: Problem, winner: Candidate, start: Candidate | None) -> tuple[Contestant, ...]:
+def contestants(
+    spec: JobSpec, problem: Problem, winner: Candidate, start: Candidate | None, tuned: Mapping[str, Regime]
+) -> tuple[Contestant, ...]:
     """`snas`, the arms that the job names, and `start`, the best start if the winner is not one itself.
 
     Sparse arms have exactly the winner's weights, its topology, rewiring and recipe. `same_capacity` is left out where
     no dense network of that depth is small enough, a rule where it is not defined at that capacity.
+
+    tuned  settings of the dense arms; the winner's where there are none of their own
     """
     found: list[Contestant] = []
-    for arm in _distinct(spec, problem, winner, start):
+    for arm in _distinct(spec, problem, winner, start, tuned):
         twin = next((each.name for each in found if _equal(each, arm) and each.same_as is None), None)
         found.append(replace(arm, same_as=twin))
     return tuple(found)
 
 
-def _distinct(spec: JobSpec, problem: Problem, winner: Candidate, start: Candidate | None) -> Iterator[Contestant]:
+def _distinct(
+    spec: JobSpec, problem: Problem, winner: Candidate, start: Candidate | None, tuned: Mapping[str, Regime]
+) -> Iterator[Contestant]:
     assert spec.confirm is not None
-    seeds = spec.confirm.seeds
+    seeds, varied = spec.confirm.seeds, applied(spec, winner.regime)
 
     def sparse(name: str, counts: tuple[int, ...]) -> Contestant:
-        return Contestant(name, spec.network, spec.rewiring, (counts,) * seeds)
+        return Contestant(name, varied.network, varied.rewiring, (counts,) * seeds, winner.regime)
 
     yield replace(sparse("snas", winner.counts), trial=winner.trial)
     for name in dict.fromkeys(spec.confirm.arms):
         match name:
             case "dense" | "same_capacity":
-                if (network := _dense_network(name, spec, problem, winner.weights)) is not None:
-                    yield _dense(name, network, problem, seeds)
+                regime = tuned.get(name, winner.regime)
+                if (network := dense_network(name, spec, problem, regime, winner.weights)) is not None:
+                    yield replace(_dense(name, network, problem, seeds), regime=regime)
             case "uniform" | "erk":
                 counts = at_capacity(name, spec, problem, winner.weights)
                 assert counts is not None
                 yield sparse(name, counts)
             case "random":
                 counts_by_seed = tuple(_random(spec, problem, winner.weights, k) for k in range(seeds))
-                yield Contestant(name, spec.network, spec.rewiring, counts_by_seed)
+                yield replace(sparse(name, winner.counts), counts=counts_by_seed)
     if start is not None and start.rule is not None:
         counts = at_capacity(start.rule, spec, problem, winner.weights)
         if counts is not None:
             yield sparse("start", counts)
-
-
-def _dense_network(name: Arm, spec: JobSpec, problem: Problem, weights: int) -> AnyNetwork | None:
-    if name == "dense":
-        return spec.network
-    return same_capacity(spec.network, problem.input_shape, problem.classes, weights)
 
 
 def _dense(name: str, network: AnyNetwork, problem: Problem, seeds: int) -> Contestant:
@@ -94,4 +100,4 @@ def _random(spec: JobSpec, problem: Problem, weights: int, number: int) -> tuple
 
 
 def _equal(one: Contestant, other: Contestant) -> bool:
-    return (one.network, one.rewiring, one.counts) == (other.network, other.rewiring, other.counts)
+    return replace(one, name="", trial=None, same_as=None) == replace(other, name="", trial=None, same_as=None)

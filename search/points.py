@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from models.networks import AnyNetwork
 from models.rewiring import AnyRewiring
 from models.types import StorageKind
+from search.choices import Regime
 
 Stage = Literal["search", "shortlist", "final"]
 
@@ -20,6 +21,7 @@ class Assignment:
     label    search: `start:<rule>` or `sampled`; shortlist: the candidate's; final: the arm's name
     trial    Optuna's number of the trial it is, or comes from
     counts   connections asked of each layer
+    regime   the settings that the search chose beside densities; network and rewiring are already varied by it
     """
 
     stage: Stage
@@ -30,6 +32,7 @@ class Assignment:
     network: AnyNetwork
     rewiring: AnyRewiring
     counts: tuple[int, ...]
+    regime: Regime = ()
 
     def to_json(self) -> dict[str, Any]:
         result: dict[str, Any] = _ASSIGNMENT.dump_python(self, mode="json", by_alias=True)

@@ -8,6 +8,7 @@ from models.augmentation import refuse_vectors
 from models.data.samples import DataError, DataSet, final_split, search_split
 from models.networks.shapes import LayerShape
 from models.seeds import derive
+from search import regimes
 from search.capacity import kept_weights, prunable, reach
 from search.faults import InvalidSpec, fault
 from search.spec import Budget, ChosenTrial, JobSpec, dump
@@ -33,9 +34,13 @@ def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
     except DataError as error:
         raise _data_fault(spec, error) from None
     layers = _layers(spec, data)
-    _check_keep_dense(spec, layers)
-    _check_budget(spec, layers)
-    _check_choice(spec)
+    _check(spec, layers)
+
+    def examine_varied(varied: JobSpec) -> None:
+        _refuse_other_layers(_layers(varied, data), layers)
+        _check(varied, layers)
+
+    regimes.check(spec, examine_varied)
     return Problem(data.input_shape, data.classes, len(data.train), data.hash, layers)
 
 
@@ -52,6 +57,18 @@ def problem_json(problem: Problem) -> dict[str, Any]:
 def problem_from(value: dict[str, Any]) -> Problem:
     layers = tuple(LayerShape(**{**layer, "weight": tuple(layer["weight"])}) for layer in value["layers"])
     return Problem(**{**value, "input_shape": tuple(value["input_shape"]), "layers": layers})
+
+
+def _check(spec: JobSpec, layers: tuple[LayerShape, ...]) -> None:
+    _check_keep_dense(spec, layers)
+    _check_budget(spec, layers)
+    _check_choice(spec)
+
+
+def _refuse_other_layers(found: tuple[LayerShape, ...], layers: tuple[LayerShape, ...]) -> None:
+    if found != layers:
+        names = ", ".join(layer.name for layer in layers)
+        raise fault("network", None, f"changes the layers; every trial has a density for each of {names}, as they are")
 
 
 def _data_fault(spec: JobSpec, error: DataError) -> InvalidSpec:

@@ -6,11 +6,12 @@ from typing import Any
 
 from search.candidates import front
 from search.capacity import flops, macs
-from search.confirm import Standing, finals, shortlist, standings, winner
+from search.confirm import Standing, finals, shortlist, standings, tuned_arms, winner
 from search.confirmation import confirmation
 from search.egf_judged import judged
 from search.points import Finished
 from search.problem import Problem, problem_json
+from search.regimes import settings
 from search.spec import JobSpec, dump
 
 
@@ -36,7 +37,8 @@ def build(
         if first is None:
             words = _nothing_confirmed(ranked)
         else:
-            shown, words = confirmation(spec, problem, ranked, first, final)
+            tuned = tuned_arms(spec, problem, finished, shortlisted)
+            shown, words = confirmation(spec, problem, ranked, first, tuned, final)
     report: dict[str, Any] = _finite(
         {
             "job": {**job, "spec": dump(spec), "problem": problem_json(problem)},
@@ -79,6 +81,7 @@ def _trial(problem: Problem, each: Finished) -> dict[str, Any]:
         "number": each.number,
         "ordinal": each.assignment.ordinal,
         "label": each.assignment.label,
+        "settings": settings(each.assignment.regime),
         "state": each.state,
         "error": each.error,
         "densities": _densities(problem, nnz) if nnz else None,
@@ -109,6 +112,7 @@ def _pareto(spec: JobSpec, problem: Problem, finished: Sequence[Finished]) -> li
     return [
         {
             "trial": each.number,
+            "settings": settings(each.assignment.regime),
             "accuracy": each.measured.accuracy,
             "weights": each.measured.weights,
             "densities": _densities(problem, each.measured.nnz),

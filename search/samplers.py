@@ -94,7 +94,7 @@ class Given(BaseSampler):
     """A point known beforehand; a sampler that keeps generations counts it among the first of them."""
 
     def __init__(
-        self, params: Mapping[str, float], distributions: Mapping[str, BaseDistribution], source: BaseSampler
+        self, params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], source: BaseSampler
     ) -> None:
         self._params = params
         self._distributions = distributions

@@ -1,10 +1,12 @@
 """The search space: Optuna's parameters, and the exact counts of connections that they stand for."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 
 from models.networks.shapes import LayerShape
+from search import regimes
 from search.capacity import budget_weights, kept_weights, prunable, with_kept
 from search.projection import project
 from search.spec import AnySpace, Budget, Free, JobSpec
@@ -17,18 +19,20 @@ def name_of(space: AnySpace, layer: LayerShape) -> str:
     return f"{'ratio' if isinstance(space, Budget) else 'density'}_{layer.name}"
 
 
-def distributions(spec: JobSpec, layers: Sequence[LayerShape]) -> dict[str, FloatDistribution]:
-    """One parameter for each prunable layer: its density, or in a budget its log-ratio to ERK (e-folds)."""
+def distributions(spec: JobSpec, layers: Sequence[LayerShape]) -> dict[str, BaseDistribution]:
+    """One parameter for each prunable layer: its density, or in a budget its log-ratio to ERK (e-folds); then the
+    choices beside densities, by their paths."""
     space = spec.search.space
     match space:
         case Free():
             distribution = FloatDistribution(space.low, space.high, log=space.scale == "log")
         case Budget():
             distribution = FloatDistribution(-space.window, space.window)
-    return {name_of(space, layer): distribution for layer in prunable(spec.network, layers)}
+    densities = {name_of(space, layer): distribution for layer in prunable(spec.network, layers)}
+    return densities | regimes.distributions(spec)
 
 
-def counts(spec: JobSpec, layers: Sequence[LayerShape], params: Mapping[str, float]) -> tuple[int, ...]:
+def counts(spec: JobSpec, layers: Sequence[LayerShape], params: Mapping[str, Any]) -> tuple[int, ...]:
     """How many connections each layer gets, layers kept dense included. In a budget they sum to it exactly."""
     space = spec.search.space
     searched = prunable(spec.network, layers)

@@ -13,6 +13,7 @@ from models.recipe import Training
 from models.rewiring import SET, AnyRewiring
 from models.topologies import AnyTopology, Random
 from models.types import ByKind, Count, Density, Positive, setting
+from search.choices import AnyChoices, Choices
 from search.faults import InvalidSpec, faults
 from search.sampler_settings import CMAES, TPE, AnySampler
 
@@ -83,6 +84,7 @@ class Search:
     max_parallel: Annotated[int, Interval(ge=1, le=10_000)] | None = None
     max_minutes: Annotated[float, Interval(gt=0, le=525_600)] | None = None
     stopping: Halving | None = None
+    choices: AnyChoices = Choices()
 
     def __post_init__(self) -> None:
         if len(set(self.objectives)) != len(self.objectives):

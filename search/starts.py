@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import get_args
+from typing import Any, get_args
 
 from models import allocation
 from models.networks.shapes import LayerShape
 from search import hand_set
 from search.capacity import budget_weights, kept_weights, prunable
+from search.regimes import own_params
 from search.space import counts, floors, name_of
 from search.spec import Budget, Free, JobSpec
 
@@ -19,10 +20,11 @@ SCAN = 401
 
 @dataclass(frozen=True)
 class Start:
-    """name: a rule of hand_set, or `dense`; params: the point of the search space that stands for it."""
+    """name: a rule of hand_set, or `dense`; params: the point of the search space that stands for it, the
+    job's own settings where it has choices."""
 
     name: str
-    params: Mapping[str, float]
+    params: Mapping[str, Any]
 
 
 def starts(spec: JobSpec, layers: Sequence[LayerShape]) -> tuple[Start, ...]:
@@ -39,7 +41,7 @@ def starts(spec: JobSpec, layers: Sequence[LayerShape]) -> tuple[Start, ...]:
     first: dict[tuple[int, ...], Start] = {}
     for name, values in points:
         params = {name_of(space, layer): value for layer, value in zip(searched, values, strict=True)}
-        first.setdefault(counts(spec, layers, params), Start(name, params))
+        first.setdefault(counts(spec, layers, params), Start(name, params | own_params(spec)))
     return tuple(first.values())
 
 

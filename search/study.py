@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import optuna
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -12,6 +12,7 @@ from models.seeds import derive
 from search import objectives
 from search.points import Assignment, Outcome
 from search.problem import Problem
+from search.regimes import applied, regime_of
 from search.samplers import Drawn, Given, sampler
 from search.space import counts, distributions
 from search.spec import JobSpec
@@ -35,7 +36,7 @@ class TrialRecord(NamedTuple):
     number: int
     ordinal: int
     state: State
-    params: dict[str, float]
+    params: dict[str, Any]
     values: list[float] | None
 
 
@@ -71,15 +72,18 @@ def ask(storage: BaseStorage, study_name: str, spec: JobSpec, problem: Problem, 
     storage = study._storage  # an RDBStorage goes behind a cache, which knows only the trials met through it
     trial = _find(storage, study._study_id, ordinal) or _create(storage, study._study_id, ordinal)
     params = _suggest(study, trial, space)
+    regime = regime_of(spec, params)
+    varied = applied(spec, regime)
     assignment = Assignment(
         stage="search",
         ordinal=ordinal,
         seed=derive(spec.seed, "trial", ordinal),
         label=label,
         trial=trial.number,
-        network=spec.network,
-        rewiring=spec.rewiring,
+        network=varied.network,
+        rewiring=varied.rewiring,
         counts=counts(spec, problem.layers, params),
+        regime=regime,
     )
     return trial.number, assignment
 
@@ -142,9 +146,18 @@ def _create(storage: BaseStorage, study_id: int, ordinal: int) -> FrozenTrial:
     return found
 
 
-def _suggest(study: optuna.Study, trial: FrozenTrial, space: Mapping[str, FloatDistribution]) -> dict[str, float]:
+def _suggest(study: optuna.Study, trial: FrozenTrial, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
     asked = optuna.trial.Trial(study, trial._trial_id)
-    return {name: asked.suggest_float(name, each.low, each.high, log=each.log) for name, each in space.items()}
+    return {name: _drawn(asked, name, each) for name, each in space.items()}
+
+
+def _drawn(asked: optuna.trial.Trial, name: str, distribution: BaseDistribution) -> Any:
+    match distribution:
+        case FloatDistribution(low=low, high=high, log=log):
+            return asked.suggest_float(name, low, high, log=log)
+        case CategoricalDistribution(choices=choices):
+            return asked.suggest_categorical(name, choices)
+    raise AssertionError(f"{name} is drawn from neither a range nor a list: {distribution}")
 
 
 def _shown(outcome: Outcome) -> dict[str, Any]:

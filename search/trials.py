@@ -17,6 +17,7 @@ from search.capacity import flops, macs
 from search.latency import latency
 from search.points import Assignment, Outcome
 from search.problem import split_seed
+from search.regimes import applied
 from search.spec import JobSpec
 
 
@@ -35,13 +36,14 @@ def perform(
     """
     final = assignment.stage == "final"
     validation = None if final else spec.data.validation
+    varied = applied(spec, assignment.regime)
     split = remembered.split(spec.data, data_dir, split_seed(spec), data_hash, validation)
     run = training.start(
         assignment.network,
         assignment.counts,
-        spec.topology,
+        varied.topology,
         assignment.rewiring,
-        spec.training,
+        varied.training,
         split,
         assignment.seed,
         evaluate="end" if final else "every_epoch",

@@ -160,6 +160,20 @@ def test_the_page_of_a_running_job_shows_what_trains_and_where_its_events_are(cl
     assert figures(client)["curves"]["lines"][0]["role"] == "training"
 
 
+def test_settings_that_a_job_varies_are_shown_with_its_trials_and_arms(client: TestClient, hand: Hand) -> None:
+    choices = {"rewiring": [{"kind": "static"}, {"kind": "set"}], "training.optimizer.lr": [0.0123, 0.0456]}
+    search, confirm = TINY["search"] | {"choices": choices}, TINY["confirm"] | {"shortlist": 5}
+    client.post("/api/v1/jobs", json=TINY | {"search": search, "confirm": confirm})
+    hand.do_all()
+    report = client.get(job_link(client).replace("/ui", "/api/v1") + "/report").json()
+    page = read(client, job_link(client))
+    assert {"class": "state completed"} in page.all("span")
+    for shown in (*report["trials"], *report["confirmation"]["arms"].values()):
+        assert words.settings(shown["settings"]) in page.text
+    rates = [row["settings"]["training.optimizer.lr"] for row in report["confirmation"]["tuning"]]
+    assert set(rates) == {0.0123, 0.0456}, "each dense arm tried both"
+
+
 def test_the_button_cancels_and_leads_back(client: TestClient) -> None:
     client.post("/api/v1/jobs", json=TINY)
     link = job_link(client)
@@ -239,6 +253,17 @@ def test_a_page_can_be_read_aloud(trained: TestClient) -> None:
         (words.duration(3725), "1 h 2 min"),
         (words.network({"kind": "mlp", "widths": [300, 100]}), "mlp 300-100"),
         (words.data({"kind": "files", "name": "fashion-mnist"}), "fashion-mnist (files)"),
+        (
+            words.settings(
+                {
+                    "rewiring": {"kind": "set", "fraction": 0.2},
+                    "network.batch_norm": True,
+                    "network.activation": "silu",
+                    "training.optimizer.lr": 0.051234,
+                }
+            ),
+            "rewiring set fraction 0.2, network batch_norm yes, network activation silu, optimizer lr 0.0512",
+        ),
     ],
 )
 def test_numbers_are_written_for_a_reader(written: str, expected: str) -> None:

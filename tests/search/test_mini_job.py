@@ -104,6 +104,20 @@ def test_the_confirmation_has_its_arms_and_a_verdict(report):
     assert "its own starts" in report["verdict"] or "a start" in report["verdict"]
 
 
+def test_a_job_that_varies_settings_goes_from_ask_to_verdict():
+    choices = {"rewiring": [{"kind": "static"}, {"kind": "set"}], "training.optimizer.lr": [0.02, 0.1]}
+    found = run(parse(SPEC | {"search": SPEC["search"] | {"trials": 5, "choices": choices}}))
+    assert "equal capacity" in found["verdict"]
+    settings = [row["settings"] for row in found["trials"]]
+    assert all(set(each) == set(choices) for each in settings)
+    for row, chosen in zip(found["trials"], settings, strict=True):
+        assert (row["curves"][0]["lr"] > 0.02) is (chosen["training.optimizer.lr"] == 0.1)
+        rewired = any(epoch["churn"] > 0 for epoch in row["curves"])
+        assert rewired is (chosen["rewiring"]["kind"] == "set")
+    arms = found["confirmation"]["arms"]
+    assert arms["erk"]["settings"] == arms["snas"]["settings"] == found["confirmation"]["winner"]["settings"]
+
+
 def test_the_same_job_twice_gives_the_same_report(report):
     assert without_times(run(parse(SPEC))) == without_times(report)
 
