@@ -17,19 +17,20 @@ from models.seeds import derive
 from search.sampler_settings import CMAES, GP, NSGA2, QMC, TPE, RandomSampler
 from search.sobol import Sobol
 from search.spec import JobSpec
+from search.steps import Step
 
 
-def sampler(spec: JobSpec, ordinal: int, starts: int, distributions: Mapping[str, BaseDistribution]) -> BaseSampler:
+def sampler(spec: JobSpec, ordinal: int, step: Step) -> BaseSampler:
     """The sampler of one trial. Its seed depends on the ordinal: workers that share a seed propose the same points.
 
-    starts  how many trials of the job are given by hand
+    step  that it belongs to: a sampler learns from the trials of its own step
 
     TPE is multivariate for one objective and, as Optuna's own default, independent for several. TPE and GP know of
     trials still running elsewhere. What CMA-ES cannot vary (what is no number) is left to chance. A job has one Sobol'
     sequence, of which a trial takes the point of its ordinal.
     """
     seed = derive(spec.seed, "sampler", ordinal) % 2**32
-    random_trials = max(spec.search.trials // 3, starts, 1)
+    random_trials = max(step.trials // 3, len(step.given), 1)
     match spec.search.sampler:
         case TPE():
             several = len(spec.search.objectives) > 1
@@ -37,11 +38,12 @@ def sampler(spec: JobSpec, ordinal: int, starts: int, distributions: Mapping[str
         case GP():
             return GPSampler(seed=seed, n_startup_trials=random_trials, warn_independent_sampling=False)
         case NSGA2() as nsga2:
-            return NSGAIISampler(seed=seed, population_size=nsga2.size(spec.search.trials))
+            return NSGAIISampler(seed=seed, population_size=nsga2.size(step.trials))
         case CMAES():
             return CmaEsSampler(seed=seed, n_startup_trials=1, warn_independent_sampling=False)
         case QMC():
-            return Sobol(derive(spec.seed, "sampler") % 2**32, ordinal - starts, distributions)
+            number = ordinal - step.first - len(step.given)
+            return Sobol(derive(spec.seed, "sampler") % 2**32, number, step.distributions)
         case RandomSampler():
             return optuna.samplers.RandomSampler(seed=seed)
 

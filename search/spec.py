@@ -15,7 +15,7 @@ from models.topologies import AnyTopology, Random
 from models.types import ByKind, Count, Density, Positive, setting
 from search.choices import AnyChoices, Choices
 from search.faults import InvalidSpec, faults
-from search.sampler_settings import CMAES, TPE, AnySampler
+from search.sampler_settings import CMAES, NSGA2, TPE, AnySampler
 
 Objective = Literal["loss", "accuracy", "balanced_accuracy", "weights", "macs", "flops", "latency", "egf"]
 Arm = Literal["dense", "same_capacity", "uniform", "erk", "random"]
@@ -40,17 +40,23 @@ class Free:
 class Budget:
     """An exact total of active weights, given as a number or as a share of the dense network's.
 
-    window  the largest log-ratio of a layer's density to its start, e-folds; 2 around ERK
+    window        the largest log-ratio of a layer's density to its start, e-folds; 2 around ERK
+    steps         two: first the network's shape, by two numbers, then each layer within ±1 of the best of these points
+    shape_trials  of the first step; None: half of the trials, at most 14
     """
 
     kind: Literal["budget"] = "budget"
     weights: Count | None = None
     density: Density | None = None
     window: Positive = 2.0
+    steps: Literal["one", "two"] = "one"
+    shape_trials: Count | None = None
 
     def __post_init__(self) -> None:
         if (self.weights is None) == (self.density is None):
             raise ValueError("a budget takes either weights (an exact total) or density (a share), not both or neither")
+        if self.shape_trials is not None and self.steps == "one":
+            raise ValueError(f"shape_trials: {self.shape_trials} is not allowed with one step; set steps to two")
 
     def total(self, dense: int) -> int:
         """The exact total of active weights, of a network that has `dense` weights in all."""
@@ -58,6 +64,10 @@ class Budget:
             return self.weights
         assert self.density is not None
         return round(self.density * dense)
+
+    def first_step(self, trials: int) -> int:
+        """Trials of the first of two steps."""
+        return min(14, trials // 2) if self.shape_trials is None else self.shape_trials
 
 
 @setting
@@ -93,11 +103,21 @@ class Search:
             raise ValueError(
                 "objectives: weights is not allowed with a budget, which fixes the total of active weights"
             )
+        if isinstance(self.space, Budget) and self.space.steps == "two":
+            self._check_steps(self.space)
         if isinstance(self.sampler, CMAES) and len(self.objectives) > 1:
             raise ValueError(
                 f"sampler: cma_es is not allowed with {len(self.objectives)} objectives, it ranks points by one; "
                 "nsga2, tpe, gp, qmc and random take several"
             )
+
+    def _check_steps(self, space: Budget) -> None:
+        if space.shape_trials is not None and space.shape_trials >= self.trials:
+            raise ValueError(
+                f"space.shape_trials: {space.shape_trials} is not allowed; it must be less than trials ({self.trials})"
+            )
+        if isinstance(self.sampler, NSGA2):
+            raise ValueError("sampler: nsga2 is not allowed with two steps, which are too short for generations")
 
 
 @setting

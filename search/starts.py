@@ -11,6 +11,7 @@ from models.networks.shapes import LayerShape
 from search import hand_set
 from search.capacity import budget_weights, kept_weights, prunable
 from search.regimes import own_params
+from search.shape import rule_params
 from search.space import counts, floors, name_of
 from search.spec import Budget, Free, JobSpec
 
@@ -41,8 +42,17 @@ def starts(spec: JobSpec, layers: Sequence[LayerShape]) -> tuple[Start, ...]:
     first: dict[tuple[int, ...], Start] = {}
     for name, values in points:
         params = {name_of(space, layer): value for layer, value in zip(searched, values, strict=True)}
-        first.setdefault(counts(spec, layers, params), Start(name, params | own_params(spec)))
+        asked = counts(spec, layers, params)
+        if isinstance(space, Budget) and space.steps == "two":
+            params = _as_shape(name, spec, layers, asked) or params
+        first.setdefault(asked, Start(name, params | own_params(spec)))
     return tuple(first.values())
+
+
+def _as_shape(name: str, spec: JobSpec, layers: Sequence[LayerShape], asked: tuple[int, ...]) -> dict[str, Any] | None:
+    """The rule as a point of a search's first step, if it is one to the last connection."""
+    params = rule_params(name)
+    return params if params is not None and counts(spec, layers, params) == asked else None
 
 
 def _in_budget(space: Budget, layers: Sequence[LayerShape], total: int) -> Iterator[tuple[str, Sequence[float]]]:

@@ -10,13 +10,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from models.seeds import derive
 from search import objectives
+from search.capacity import prunable
 from search.points import Assignment, Outcome
 from search.problem import Problem
 from search.regimes import applied, regime_of
 from search.samplers import Drawn, Given, sampler
-from search.space import counts, distributions
+from search.space import counts, distributions_of, ratios
 from search.spec import JobSpec
-from search.starts import starts
+from search.steps import step
 
 # A worker tells its own story of a trial; Optuna's, on standard error, would repeat it.
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -28,6 +29,10 @@ STATES: dict[TrialState, State] = {
     TrialState.FAIL: "failed",
     TrialState.RUNNING: "running",
 }
+
+
+CENTRE = "centre"
+"""What a trial of the second of two steps notes: the log-ratios to ERK that its own are relative to."""
 
 
 class TrialRecord(NamedTuple):
@@ -61,16 +66,22 @@ def ask(storage: BaseStorage, study_name: str, spec: JobSpec, problem: Problem, 
     Found if it is there, with the parameters it has, created otherwise: a worker that died in here leaves nothing that
     asking again does not complete. Nothing goes through Optuna's queue, where another slot could pop it.
     """
-    space = distributions(spec, problem.layers)
-    given = starts(spec, problem.layers)[: spec.search.trials]
-    source = sampler(spec, ordinal, len(given), space)
-    if ordinal < len(given):
-        label, source = f"start:{given[ordinal].name}", Given(given[ordinal].params, space, source)
+    own = step(spec, problem.layers, ordinal)
+    source, space = sampler(spec, ordinal, own), own.distributions
+    if ordinal < len(own.given):
+        start = own.given[ordinal]
+        space = distributions_of(spec, problem.layers, start.params)
+        label, source = f"start:{start.name}", Given(start.params, space, source)
     else:
         label, source = "sampled", Drawn(source, space)
     study = optuna.load_study(study_name=study_name, storage=storage, sampler=source)
     storage = study._storage  # an RDBStorage goes behind a cache, which knows only the trials met through it
-    trial = _find(storage, study._study_id, ordinal) or _create(storage, study._study_id, ordinal)
+    study_id = study._study_id
+    trial = _find(storage, study_id, ordinal)
+    if trial is None:
+        noted = {CENTRE: _best_ratios(storage, study_id, spec, problem, own.first)} if own.centred else {}
+        trial = _create(storage, study_id, ordinal, noted)
+    centre = _centre(storage, study_id) if own.centred else None
     params = _suggest(study, trial, space)
     regime = regime_of(spec, params)
     varied = applied(spec, regime)
@@ -82,7 +93,7 @@ def ask(storage: BaseStorage, study_name: str, spec: JobSpec, problem: Problem, 
         trial=trial.number,
         network=varied.network,
         rewiring=varied.rewiring,
-        counts=counts(spec, problem.layers, params),
+        counts=counts(spec, problem.layers, params, centre),
         regime=regime,
     )
     return trial.number, assignment
@@ -115,7 +126,7 @@ def abandon(storage: BaseStorage, study_name: str, ordinal: int) -> int:
     For a slot that failed before anyone asked for it: it was one of the trials asked for, and has to be told.
     """
     study_id = storage.get_study_id_from_name(study_name)
-    return (_find(storage, study_id, ordinal) or _create(storage, study_id, ordinal)).number
+    return (_find(storage, study_id, ordinal) or _create(storage, study_id, ordinal, {})).number
 
 
 def trials(storage: BaseStorage, study_name: str) -> list[TrialRecord]:
@@ -134,15 +145,40 @@ def _find(storage: BaseStorage, study_id: int, ordinal: int) -> FrozenTrial | No
     return min(same, key=lambda trial: trial.number, default=None)
 
 
-def _create(storage: BaseStorage, study_id: int, ordinal: int) -> FrozenTrial:
+def _create(storage: BaseStorage, study_id: int, ordinal: int, noted: Mapping[str, Any]) -> FrozenTrial:
     # One transaction writes trial and ordinal together: no crash leaves a trial that belongs to no slot.
-    template = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={"ordinal": ordinal})
+    template = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={"ordinal": ordinal, **noted})
     trial_id = storage.create_new_trial(study_id, template)
     found = _find(storage, study_id, ordinal)
     assert found is not None
     if found._trial_id != trial_id:
         # A worker thought dead asked for the same slot: the lower number is the slot's, and this one is nobody's.
         storage.set_trial_state_values(trial_id, TrialState.FAIL)
+    return found
+
+
+def _best_ratios(storage: BaseStorage, study_id: int, spec: JobSpec, problem: Problem, first: int) -> list[float]:
+    """The best complete trial before the ordinal `first`, as log-ratios to ERK; ERK itself where there is none."""
+    name = objectives.ranked_by(spec)
+    sign = 1 if objectives.DIRECTIONS[name] == "minimize" else -1
+    complete = [
+        trial
+        for trial in storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
+        if trial.user_attrs["ordinal"] < first
+    ]
+    best = min(complete, key=lambda trial: (sign * trial.user_attrs[name], trial.number), default=None)
+    if best is None:
+        return [0.0] * len(prunable(spec.network, problem.layers))
+    return ratios(spec, problem.layers, best.params, None)
+
+
+def _centre(storage: BaseStorage, study_id: int) -> list[float]:
+    """Around what the second step searches: what the first of its trials to be created had noted.
+
+    Its trials may be asked for while the first step still trains, or at once by two workers: all have this one.
+    """
+    noted = [trial for trial in storage.get_all_trials(study_id, deepcopy=False) if CENTRE in trial.user_attrs]
+    found: list[float] = min(noted, key=lambda trial: trial.number).user_attrs[CENTRE]
     return found
 
 
