@@ -18,7 +18,7 @@ def from_plain(kind: Any, value: Any) -> Any:
     Raises: ValueError, KeyError or TypeError, if `value` is no such setting
     """
     if isinstance(value, list):
-        return tuple(value)
+        return tuple(from_plain(object, each) for each in value)
     choices = [member for member in members(kind) if dataclasses.is_dataclass(member)]
     if not choices:
         return value

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -21,6 +22,7 @@ from models.leaks import ConnectionLeak as ConnectionLeak
 from models.leaks import refuse_leaks
 from models.losses import loss_function
 from models.networks import AnyNetwork
+from models.placement import place
 from models.probe import GradientFlow, probe
 from models.recipe import Augmentation, Training
 from models.rewiring import SET, AnyRewiring, Moment
@@ -227,16 +229,21 @@ def start(
     split: Split,
     seed: int,
     evaluate: Evaluate = "every_epoch",
+    data_dir: Path | None = None,
 ) -> Run:
     """A fresh run: every random stream derives from `seed`, torch's global one is neither read nor changed.
 
-    counts  connections of each layer, as in `network.layers()`
-    Raises: ValueError, if the network cannot take such inputs or a layer has fewer weights than asked; ConnectionLeak,
-    if the topology did not place the counts
+    counts    connections of each layer, as in `network.layers()`
+    data_dir  where a topology finds the file that it names
+    Raises: ValueError, if the network cannot take such inputs, a layer has fewer weights than asked, or the topology
+    does not fit; ConnectionLeak, if it did not place the counts
     """
     plan = Plan(network, tuple(counts), topology, rewiring, training, seed, evaluate)
-    layers = network.layers(split.input_shape, split.classes)
-    run = Run(plan, topology(layers, plan.counts, generator(seed, "topology")), split)
+    placed = place(topology, network, plan.counts, training.loss, split, seed, data_dir)
+    run = Run(plan, placed.connections, split)
+    if placed.values is not None:
+        for layer, values in zip(run.layers.values(), placed.values, strict=True):
+            layer.assign(values)
     refuse_leaks(run.layers, plan.counts)
     return run
 

@@ -3,10 +3,12 @@
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from models.networks import AnyNetwork
 from models.rewiring import AnyRewiring, Static
 from models.seeds import derive
+from models.topologies import AnyTopology, Dictating, Random
 from search.candidates import Candidate, at_capacity
 from search.capacity import kept_weights, prunable, with_kept
 from search.choices import Regime
@@ -26,6 +28,7 @@ class Contestant:
     regime   its settings beside densities
     trial    Optuna's number of the trial that the winner comes from
     same_as  an earlier arm with the same networks: its runs are this one's
+    topology of its own; None for the job's
     """
 
     name: str
@@ -35,15 +38,21 @@ class Contestant:
     regime: Regime = ()
     trial: int | None = None
     same_as: str | None = None
+    topology: AnyTopology | None = None
 
 
 def contestants(
-    spec: JobSpec, problem: Problem, winner: Candidate, start: Candidate | None, tuned: Mapping[str, Regime]
+    spec: JobSpec,
+    problem: Problem,
+    winner: Candidate,
+    start: Candidate | None,
+    tuned: Mapping[str, Regime] = MappingProxyType({}),
 ) -> tuple[Contestant, ...]:
     """`snas`, the arms that the job names, and `start`, the best start if the winner is not one itself.
 
-    Sparse arms have exactly the winner's weights, its topology, rewiring and recipe. `same_capacity` is left out where
-    no dense network of that depth is small enough, a rule where it is not defined at that capacity.
+    Sparse arms have exactly the winner's weights, its topology, rewiring and recipe; a topology that dictates the
+    counts cannot place others, so the arms beside the winner then start at random connections. `same_capacity` is left
+    out where no dense network of that depth is small enough, a rule where it is not defined at that capacity.
 
     tuned  settings of the dense arms; the winner's where there are none of their own
     """
@@ -60,10 +69,13 @@ def _distinct(
     assert spec.confirm is not None
     seeds, varied = spec.confirm.seeds, applied(spec, winner.regime)
 
-    def sparse(name: str, counts: tuple[int, ...]) -> Contestant:
-        return Contestant(name, varied.network, varied.rewiring, (counts,) * seeds, winner.regime)
+    topology = Random() if isinstance(varied.topology, Dictating) else None
 
-    yield replace(sparse("snas", winner.counts), trial=winner.trial)
+    def sparse(name: str, counts: tuple[int, ...]) -> Contestant:
+        found = Contestant(name, varied.network, varied.rewiring, (counts,) * seeds, winner.regime)
+        return replace(found, topology=topology)
+
+    yield replace(sparse("snas", winner.counts), trial=winner.trial, topology=None)
     for name in dict.fromkeys(spec.confirm.arms):
         match name:
             case "dense" | "same_capacity":

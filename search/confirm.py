@@ -168,6 +168,7 @@ def finals(
             rewiring=arm.rewiring,
             counts=arm.counts[number],
             regime=arm.regime,
+            topology=arm.topology,
         )
         for ordinal, (number, arm) in enumerate(pairs)
     ]

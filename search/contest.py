@@ -118,6 +118,7 @@ def result_json(result: Result, problem: Problem) -> dict[str, Any]:
     arm, outcomes = result.arm, result.outcomes
     layers = arm.network.layers(problem.input_shape, problem.classes)
     return {
+        "topology": None if arm.topology is None else arm.topology.kind,
         "weights": result.average("weights"),
         "macs": result.average("macs"),
         "accuracies": [outcome.accuracy for outcome in outcomes.values()],

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from models.networks import AnyNetwork
 from models.rewiring import AnyRewiring
+from models.topologies import AnyTopology
 from models.types import StorageKind
 from search.choices import Regime
 
@@ -21,6 +22,7 @@ class Assignment:
     label    search: `start:<rule>` or `sampled`; shortlist: the candidate's; final: the arm's name
     trial    Optuna's number of the trial it is, or comes from
     counts   connections asked of each layer
+    topology where they start; None for the job's
     regime   the settings that the search chose beside densities; network and rewiring are already varied by it
     """
 
@@ -32,6 +34,7 @@ class Assignment:
     network: AnyNetwork
     rewiring: AnyRewiring
     counts: tuple[int, ...]
+    topology: AnyTopology | None = None
     regime: Regime = ()
 
     def to_json(self) -> dict[str, Any]:

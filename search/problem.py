@@ -5,43 +5,46 @@ from pathlib import Path
 from typing import Any
 
 from models.augmentation import refuse_vectors
-from models.data.samples import DataError, DataSet, final_split, search_split
+from models.data.samples import DataError, DataSet, Samples, final_split, search_split
 from models.networks.shapes import LayerShape
-from models.seeds import derive
+from models.seeds import derive, generator
+from models.topologies import Dictating, Scoring
 from search import regimes
-from search.capacity import kept_weights, prunable, reach
+from search.capacity import kept_weights, prunable, reach, with_kept
 from search.faults import InvalidSpec, fault
-from search.spec import Budget, ChosenTrial, JobSpec, dump
+from search.spec import Budget, ChosenTrial, Dictated, JobSpec, dump
 
 
 @dataclass(frozen=True)
 class Problem:
-    """samples: of the training part, validation included; layers: the prunable weights, from input to output."""
+    """samples: of the training part, validation included; layers: the prunable weights, from input to output;
+    dictated: the counts of all layers, where the topology dictates them."""
 
     input_shape: tuple[int, ...]
     classes: int
     samples: int
     data_hash: str
     layers: tuple[LayerShape, ...]
+    dictated: tuple[int, ...] | None = None
 
 
 def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
     """Loads the data and checks the job against it. Raises: InvalidSpec."""
     try:
         data = spec.data.load(data_dir, split_seed(spec))  # not kept: a server reads many, and trains on none
-        search_split(data, spec.data.validation, split_seed(spec))
+        split = search_split(data, spec.data.validation, split_seed(spec))
         final_split(data)
     except DataError as error:
         raise _data_fault(spec, error) from None
     layers = _layers(spec, data)
-    _check(spec, layers)
+    dictated = _check(spec, layers, split.train, data_dir)
 
     def examine_varied(varied: JobSpec) -> None:
         _refuse_other_layers(_layers(varied, data), layers)
-        _check(varied, layers)
+        _refuse_other_counts(_check(varied, layers, split.train, data_dir), dictated)
 
     regimes.check(spec, examine_varied)
-    return Problem(data.input_shape, data.classes, len(data.train), data.hash, layers)
+    return Problem(data.input_shape, data.classes, len(data.train), data.hash, layers, dictated)
 
 
 def split_seed(spec: JobSpec) -> int:
@@ -51,24 +54,36 @@ def split_seed(spec: JobSpec) -> int:
 
 def problem_json(problem: Problem) -> dict[str, Any]:
     layers = [asdict(layer) | {"weight": list(layer.weight)} for layer in problem.layers]
-    return asdict(problem) | {"input_shape": list(problem.input_shape), "layers": layers}
+    dictated = None if problem.dictated is None else list(problem.dictated)
+    return asdict(problem) | {"input_shape": list(problem.input_shape), "layers": layers, "dictated": dictated}
 
 
 def problem_from(value: dict[str, Any]) -> Problem:
     layers = tuple(LayerShape(**{**layer, "weight": tuple(layer["weight"])}) for layer in value["layers"])
-    return Problem(**{**value, "input_shape": tuple(value["input_shape"]), "layers": layers})
+    dictated = None if value.get("dictated") is None else tuple(value["dictated"])
+    return Problem(**{**value, "input_shape": tuple(value["input_shape"]), "layers": layers, "dictated": dictated})
 
 
-def _check(spec: JobSpec, layers: tuple[LayerShape, ...]) -> None:
+def _check(
+    spec: JobSpec, layers: tuple[LayerShape, ...], train: Samples, data_dir: Path | None
+) -> tuple[int, ...] | None:
+    """The counts that the topology dictates, if it does."""
     _check_keep_dense(spec, layers)
     _check_budget(spec, layers)
     _check_choice(spec)
+    _check_samples(spec, train)
+    return _dictated(spec, layers, data_dir)
 
 
 def _refuse_other_layers(found: tuple[LayerShape, ...], layers: tuple[LayerShape, ...]) -> None:
     if found != layers:
         names = ", ".join(layer.name for layer in layers)
         raise fault("network", None, f"changes the layers; every trial has a density for each of {names}, as they are")
+
+
+def _refuse_other_counts(found: tuple[int, ...] | None, dictated: tuple[int, ...] | None) -> None:
+    if found != dictated:
+        raise fault("topology", None, f"dictates {found} connections; those of all trials are {dictated}")
 
 
 def _data_fault(spec: JobSpec, error: DataError) -> InvalidSpec:
@@ -131,3 +146,36 @@ def _check_choice(spec: JobSpec) -> None:
             chosen,
             f"{chosen} is not a trial of this job; it must be between 0 and {trials - 1}",
         )
+
+
+def _check_samples(spec: JobSpec, train: Samples) -> None:
+    if isinstance(spec.topology, Scoring):
+        try:
+            spec.topology.batch(train, generator(spec.seed))
+        except ValueError as error:
+            raise _topology_fault(spec, error) from None
+
+
+def _dictated(spec: JobSpec, layers: tuple[LayerShape, ...], data_dir: Path | None) -> tuple[int, ...] | None:
+    """The counts that the topology dictates; such a topology and such a space need each other."""
+    topology, space = spec.topology, spec.search.space
+    if isinstance(topology, Dictating) and not isinstance(space, Dictated):
+        allowed = f"it must be 'dictated', as the topology {topology.kind} dictates the densities"
+        raise fault("search.space.kind", space.kind, f"{space.kind!r} is not allowed; {allowed}")
+    if not isinstance(topology, Dictating):
+        if isinstance(space, Dictated):
+            allowed = f"the topology {topology.kind} does not dictate densities; it must be 'free' or 'budget'"
+            raise fault("search.space.kind", space.kind, f"{space.kind!r} is not allowed; {allowed}")
+        return None
+    try:
+        return with_kept(spec.network, layers, topology.counts(prunable(spec.network, layers), data_dir))
+    except ValueError as error:
+        raise _topology_fault(spec, error) from None
+
+
+def _topology_fault(spec: JobSpec, error: ValueError) -> InvalidSpec:
+    given = dump(spec)["topology"]
+    field, _, reason = str(error).partition(": ")
+    if reason and field in given:
+        return fault(f"topology.{field}", given[field], reason)
+    return fault("topology", given, str(error))

@@ -9,7 +9,7 @@ from models.networks.shapes import LayerShape
 from search import regimes, shape
 from search.capacity import budget_weights, kept_weights, prunable, with_kept
 from search.projection import project
-from search.spec import AnySpace, Budget, Free, JobSpec
+from search.spec import AnySpace, Budget, Dictated, Free, JobSpec
 
 REFERENCE_WINDOW = 2.0
 """e-folds around ERK from which the random networks of a confirmation are drawn where the space has no window."""
@@ -23,14 +23,16 @@ def name_of(space: AnySpace, layer: LayerShape) -> str:
 
 
 def distributions(spec: JobSpec, layers: Sequence[LayerShape]) -> dict[str, BaseDistribution]:
-    """One parameter for each prunable layer: its density, or in a budget its log-ratio to ERK (e-folds); then the
-    choices beside densities, by their paths."""
+    """One parameter for each prunable layer: its density, or in a budget its log-ratio to ERK (e-folds), or none where
+    the topology dictates the counts; then the choices beside densities, by their paths."""
     space = spec.search.space
     match space:
         case Free():
             distribution = FloatDistribution(space.low, space.high, log=space.scale == "log")
         case Budget():
             distribution = FloatDistribution(-space.window, space.window)
+        case Dictated():
+            return regimes.distributions(spec)
     densities = {name_of(space, layer): distribution for layer in prunable(spec.network, layers)}
     return densities | regimes.distributions(spec)
 
@@ -81,6 +83,8 @@ def counts(
     """How many connections each layer gets, layers kept dense included. In a budget they sum to it exactly.
 
     centre  of a point of the second of two steps, else None
+
+    Where the topology dictates them, they are the problem's, and nothing is left to say here.
     """
     space = spec.search.space
     searched = prunable(spec.network, layers)
@@ -91,6 +95,8 @@ def counts(
         case Budget():
             total = budget_weights(space, layers) - kept_weights(spec.network, layers)
             found = project(searched, ratios(spec, layers, params, centre), total, floors(space, searched))
+        case Dictated():
+            raise AssertionError("counts that the topology dictates are Problem.dictated")
     return with_kept(spec.network, layers, found)
 
 

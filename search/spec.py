@@ -71,6 +71,13 @@ class Budget:
 
 
 @setting
+class Dictated:
+    """One point alone: the counts that the topology dictates. Trials differ by their seeds."""
+
+    kind: Literal["dictated"] = "dictated"
+
+
+@setting
 class Halving:
     """At the share `from` of the epochs the better half goes on; nothing is stopped before.
 
@@ -82,7 +89,7 @@ class Halving:
     by: Literal["loss", "egf_1"] = "loss"
 
 
-AnySpace = Annotated[Free | Budget, ByKind()]
+AnySpace = Annotated[Free | Budget | Dictated, ByKind()]
 
 
 @setting
@@ -102,6 +109,10 @@ class Search:
         if isinstance(self.space, Budget) and "weights" in self.objectives:
             raise ValueError(
                 "objectives: weights is not allowed with a budget, which fixes the total of active weights"
+            )
+        if isinstance(self.space, Dictated) and {"weights", "macs", "flops"}.intersection(self.objectives):
+            raise ValueError(
+                "objectives: weights, macs and flops are not allowed with dictated densities, the same in every trial"
             )
         if isinstance(self.space, Budget) and self.space.steps == "two":
             self._check_steps(self.space)

@@ -13,7 +13,7 @@ from search.capacity import budget_weights, kept_weights, prunable
 from search.regimes import own_params
 from search.shape import rule_params
 from search.space import counts, floors, name_of
-from search.spec import Budget, Free, JobSpec
+from search.spec import Budget, Dictated, Free, JobSpec
 
 SCAN = 401
 """Global densities at which a free space is scanned for a rule's densities."""
@@ -29,7 +29,10 @@ class Start:
 
 
 def starts(spec: JobSpec, layers: Sequence[LayerShape]) -> tuple[Start, ...]:
-    """The starts that the space contains, in the order they are tried; of two with the same counts the first."""
+    """The starts that the space contains, in the order they are tried; of two with the same counts the first.
+
+    None where the topology dictates the counts: all trials are of them.
+    """
     space = spec.search.space
     searched = prunable(spec.network, layers)
     points: Iterable[tuple[str, Sequence[float]]]
@@ -39,6 +42,8 @@ def starts(spec: JobSpec, layers: Sequence[LayerShape]) -> tuple[Start, ...]:
         case Budget():
             total = budget_weights(space, layers) - kept_weights(spec.network, layers)
             points = _in_budget(space, searched, total)
+        case Dictated():
+            return ()
     first: dict[tuple[int, ...], Start] = {}
     for name, values in points:
         params = {name_of(space, layer): value for layer, value in zip(searched, values, strict=True)}

@@ -93,7 +93,7 @@ def ask(storage: BaseStorage, study_name: str, spec: JobSpec, problem: Problem, 
         trial=trial.number,
         network=varied.network,
         rewiring=varied.rewiring,
-        counts=counts(spec, problem.layers, params, centre),
+        counts=problem.dictated or counts(spec, problem.layers, params, centre),
         regime=regime,
     )
     return trial.number, assignment

@@ -41,12 +41,13 @@ def perform(
     run = training.start(
         assignment.network,
         assignment.counts,
-        varied.topology,
+        assignment.topology or varied.topology,
         assignment.rewiring,
         varied.training,
         split,
         assignment.seed,
         evaluate="end" if final else "every_epoch",
+        data_dir=data_dir,
     )
     yield from run.train()
     yield _outcome(spec, assignment, split, run)

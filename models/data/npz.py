@@ -6,6 +6,8 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,17 +35,33 @@ DAMAGE = (
 
 def read(path: Path, name: str) -> Arrays:
     """`x_train, y_train, x_test, y_test`, or `x, y`. Raises: DataError, naming `name`."""
+    with _opened(path, name) as archive:
+        return _read(archive, name)
+
+
+def read_all(path: Path, name: str) -> dict[str, NDArray[Any]]:
+    """Every array of the archive by its own name. Raises: DataError, naming `name`."""
+    with _opened(path, name) as archive:
+        return {each: _array(archive, name, each) for each in _present(archive)}
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            return _read(archive, name)
+            yield archive
     except DataError:
         raise
     except DAMAGE as error:
         raise DataError(f"{name}: not a .npz archive that can be read ({str(error)[:200]})") from None
 
 
+def _present(archive: zipfile.ZipFile) -> list[str]:
+    return [each.removesuffix(".npy") for each in archive.namelist() if each.endswith(".npy")]
+
+
 def _read(archive: zipfile.ZipFile, name: str) -> Arrays:
-    present = {each.removesuffix(".npy") for each in archive.namelist() if each.endswith(".npy")}
+    present = set(_present(archive))
     for wanted in (("x_train", "y_train", "x_test", "y_test"), ("x", "y")):
         if present.issuperset(wanted):
             return Arrays(*(_array(archive, name, each) for each in wanted))

@@ -5,25 +5,27 @@ from pathlib import Path
 from models.data.refusal import DataError
 
 
-def inside(data_dir: Path | None, name: str) -> Path:
+def inside(data_dir: Path | None, name: str, field: str = "data.name") -> Path:
     """The existing file or folder `name` of the data directory, symbolic links followed.
+
+    field  of the job that names it
 
     Raises: DataError, if there is none, or if it lies outside.
     """
     if data_dir is None:
-        raise DataError(f"data.name: {name!r} cannot be read; no data directory is given (--data-dir or SNAS_DATA_DIR)")
+        raise DataError(f"{field}: {name!r} cannot be read; no data directory is given (--data-dir or SNAS_DATA_DIR)")
     root = data_dir.resolve()
     if not root.is_dir():
-        raise DataError(f"data.name: {name!r} cannot be read; the data directory {data_dir} does not exist")
+        raise DataError(f"{field}: {name!r} cannot be read; the data directory {data_dir} does not exist")
     try:
         path = (root / name).resolve()
         there = path.is_file() or path.is_dir()
     except (ValueError, OSError, RuntimeError):  # a null character, too long a name, links in a circle
-        raise DataError(f"data.name: {name[:200]!r} is not a path that can be followed") from None
+        raise DataError(f"{field}: {name[:200]!r} is not a path that can be followed") from None
     if path == root or not path.is_relative_to(root):
-        raise DataError(f"data.name: {name!r} is not allowed; it must be a path inside the data directory")
+        raise DataError(f"{field}: {name!r} is not allowed; it must be a path inside the data directory")
     if not there:
-        raise DataError(f"data.name: {name!r} is not in the data directory; it holds {_listing(root)}")
+        raise DataError(f"{field}: {name!r} is not in the data directory; it holds {_listing(root)}")
     return path
 
 

@@ -6,15 +6,14 @@ from typing import Literal
 import torch
 
 from models.connections import Connections, random_connections
-from models.networks.shapes import LayerShape
 from models.types import setting
+from models.untrained import Untrained
 
 
 @setting
 class Random:
     kind: Literal["random"] = "random"
 
-    def __call__(
-        self, layers: Sequence[LayerShape], counts: Sequence[int], generator: torch.Generator
-    ) -> list[Connections]:
-        return [random_connections(layer.weight, count, generator) for layer, count in zip(layers, counts, strict=True)]
+    def __call__(self, network: Untrained, counts: Sequence[int], generator: torch.Generator) -> list[Connections]:
+        placed = zip(network.layers, counts, strict=True)
+        return [random_connections(layer.weight, count, generator) for layer, count in placed]

@@ -6,17 +6,15 @@ from typing import Protocol
 import torch
 
 from models.connections import Connections
-from models.networks.shapes import LayerShape
+from models.untrained import Untrained
 
 
 class Topology(Protocol):
     """Places an asked number of connections in each layer. Pure: randomness comes in through the generator."""
 
-    def __call__(
-        self, layers: Sequence[LayerShape], counts: Sequence[int], generator: torch.Generator
-    ) -> list[Connections]:
-        """Connections of each layer, exactly counts[l] in layer l.
+    def __call__(self, network: Untrained, counts: Sequence[int], generator: torch.Generator) -> list[Connections]:
+        """Connections of each of `network.layers`, exactly counts[l] in layer l.
 
-        Raises: ValueError where a layer has fewer weights than asked.
+        Raises: ValueError where a layer has fewer weights than asked, or the topology does not fit the network.
         """
         ...

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from small_problem import begin, classes_in_space, measured
+from small_problem import IMAGE, begin, classes_in_space, measured
+from untrained_problem import seen
 
 import models
 from models.networks import VGG
@@ -30,9 +31,9 @@ def test_the_first_example_trains(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_topology_places_exactly_what_is_asked_near_the_diagonal() -> None:
-    layers = VGG(channels=(4, "pool"), widths=(8,)).layers((2, 8, 8), 3)
-    counts = [layer.total // 3 for layer in layers]
-    placed = defined("Nearby")(blur=0.01)(layers, counts, generator(0))
+    network = seen(VGG(channels=(4, "pool"), widths=(8,)), classes_in_space(IMAGE))
+    counts = [layer.total // 3 for layer in network.layers]
+    placed = defined("Nearby")(blur=0.01)(network, counts, generator(0))
     assert [active.nnz for active in placed] == counts
     rows, columns = placed[1].positions // 64, placed[1].positions % 64
     assert ((rows / 8 - columns / 64).abs() < 0.3).all()

@@ -192,7 +192,7 @@ def test_a_layer_that_does_not_do_as_told_fails_the_training(monkeypatch: pytest
 def test_a_topology_that_places_another_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "models.topologies.Random.__call__",
-        lambda self, layers, counts, stream: [Connections.full(s.weight) for s in layers],
+        lambda self, network, counts, stream: [Connections.full(s.weight) for s in network.layers],
     )
     with pytest.raises(ConnectionLeak, match="layer fc1"):
         begin(density=0.4)

@@ -91,6 +91,7 @@ def test_only_parts_of_a_training_may_vary(path):
         ({"training.batch_size": {"low": 32, "high": 64.5}}, "training.batch_size", 48.25, "integer"),
         ({"training.epochs": [2, 3]}, "training.epochs", 3, "epoch by epoch"),
         ({"network": [{"kind": "lenet_300_100"}, {"kind": "mlp", "widths": [9]}]}, "network", None, "layers"),
+        ({"topology": [{"kind": "random"}, {"kind": "erdos_renyi"}]}, "topology", {"kind": "erdos_renyi"}, "dictated"),
         ({"network.keep_dense": [[], ["fc1"]]}, "network.keep_dense", ["fc1"], "cannot vary"),
         (
             {"training.optimizer": [{"kind": "sgd"}, {"kind": "adam"}], "training.optimizer.momentum": [0.5, 0.9]},
@@ -185,6 +186,27 @@ def test_tpe_finds_the_better_setting():
         study.tell(storage, "study", spec, number, "complete", outcome(spec, assignment, 0.5, far))
         chosen.append(varied.network.activation == "silu")
     assert sum(chosen[-10:]) >= 8
+
+
+def test_of_topologies_that_dictate_only_those_with_the_same_counts_vary_together():
+    def dictated(*densities):
+        topologies = [{"kind": "erdos_renyi", "epsilon": epsilon} for epsilon in densities]
+        choices = {"topology": topologies, "training.optimizer.lr": [0.01, 0.1]}
+        return job({"space": {"kind": "dictated"}, "choices": choices}, data=DIGITS, topology=topologies[0])
+
+    with pytest.raises(InvalidSpec, match="those of all trials are"):
+        examine(dictated(2, 3), None)
+    settings_alone = job(
+        {"space": {"kind": "dictated"}, "choices": {"training.optimizer.lr": [0.01, 0.1]}, "trials": 6},
+        data=DIGITS,
+        topology={"kind": "erdos_renyi"},
+    )
+    found = examine(settings_alone, None)
+    storage = InMemoryStorage()
+    study.create(storage, "study", settings_alone)
+    asked = [study.ask(storage, "study", settings_alone, found, ordinal)[1] for ordinal in range(6)]
+    assert {each.counts for each in asked} == {found.dictated}
+    assert len({each.regime for each in asked}) == 2
 
 
 def test_a_job_without_choices_is_itself():
