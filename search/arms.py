@@ -89,8 +89,9 @@ def _distinct(
             case "random":
                 counts_by_seed = tuple(_random(spec, problem, winner.weights, k) for k in range(seeds))
                 yield replace(sparse(name, winner.counts), counts=counts_by_seed)
-    if start is not None and start.rule is not None:
-        counts = at_capacity(start.rule, spec, problem, winner.weights)
+    if start is not None:
+        # Counts from scores are of a budget, which is the winner's capacity too.
+        counts = start.counts if start.rule is None else at_capacity(start.rule, spec, problem, winner.weights)
         if counts is not None:
             yield sparse("start", counts)
 

@@ -38,7 +38,7 @@ class Candidate:
 
     @property
     def rule(self) -> hand_set.Rule | None:
-        """The rule of a start, which holds at any capacity; `dense` has none."""
+        """The rule of a start, which holds at any capacity; `dense` has none, nor have counts that come from scores."""
         return next((rule for rule in get_args(hand_set.Rule) if rule == self.start), None)
 
 
@@ -83,12 +83,15 @@ def _reference(each: Finished) -> str | None:
 
 
 def _starts_at(spec: JobSpec, problem: Problem, weights: int) -> dict[tuple[int, ...], str]:
-    tried = [start.name for start in starts(spec, problem.layers)[: spec.search.trials]]
+    tried = [start.name for start in starts(spec, problem.layers, problem.scored)[: spec.search.trials]]
     found: dict[tuple[int, ...], str] = {}
     for rule in hand_set.STARTS:
         counts = at_capacity(rule, spec, problem, weights) if rule in tried else None
         if counts is not None:
             found.setdefault(counts, f"start:{rule}")
+    for name, searched in problem.scored:
+        if name in tried:
+            found.setdefault(with_kept(spec.network, problem.layers, searched), f"start:{name}")
     return found
 
 

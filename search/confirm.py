@@ -133,7 +133,7 @@ def winner(spec: JobSpec, ranked: Sequence[Standing]) -> Standing | None:
 
 def best_start(ranked: Sequence[Standing]) -> Standing | None:
     """The start that the search has to beat; None where the space contains none."""
-    return next((each for each in ranked if each.candidate.rule is not None), None)
+    return next((each for each in ranked if each.candidate.start not in (None, "dense")), None)
 
 
 def final_arms(

@@ -12,13 +12,14 @@ from models.topologies import Dictating, Scoring
 from search import regimes
 from search.capacity import kept_weights, prunable, reach, with_kept
 from search.faults import InvalidSpec, fault
+from search.scored_starts import Scored, scored
 from search.spec import Budget, ChosenTrial, Dictated, JobSpec, dump
 
 
 @dataclass(frozen=True)
 class Problem:
     """samples: of the training part, validation included; layers: the prunable weights, from input to output;
-    dictated: the counts of all layers, where the topology dictates them."""
+    dictated: the counts of all layers, where the topology dictates them; scored: the starts that scores give."""
 
     input_shape: tuple[int, ...]
     classes: int
@@ -26,6 +27,7 @@ class Problem:
     data_hash: str
     layers: tuple[LayerShape, ...]
     dictated: tuple[int, ...] | None = None
+    scored: Scored = ()
 
 
 def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
@@ -44,7 +46,8 @@ def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
         _refuse_other_counts(_check(varied, layers, split.train, data_dir), dictated)
 
     regimes.check(spec, examine_varied)
-    return Problem(data.input_shape, data.classes, len(data.train), data.hash, layers, dictated)
+    from_scores = scored(spec, layers, split)
+    return Problem(data.input_shape, data.classes, len(data.train), data.hash, layers, dictated, from_scores)
 
 
 def split_seed(spec: JobSpec) -> int:
@@ -55,13 +58,16 @@ def split_seed(spec: JobSpec) -> int:
 def problem_json(problem: Problem) -> dict[str, Any]:
     layers = [asdict(layer) | {"weight": list(layer.weight)} for layer in problem.layers]
     dictated = None if problem.dictated is None else list(problem.dictated)
-    return asdict(problem) | {"input_shape": list(problem.input_shape), "layers": layers, "dictated": dictated}
+    changed = {"input_shape": list(problem.input_shape), "layers": layers, "dictated": dictated}
+    return asdict(problem) | changed | {"scored": {name: list(counts) for name, counts in problem.scored}}
 
 
 def problem_from(value: dict[str, Any]) -> Problem:
     layers = tuple(LayerShape(**{**layer, "weight": tuple(layer["weight"])}) for layer in value["layers"])
     dictated = None if value.get("dictated") is None else tuple(value["dictated"])
-    return Problem(**{**value, "input_shape": tuple(value["input_shape"]), "layers": layers, "dictated": dictated})
+    changed = {"input_shape": tuple(value["input_shape"]), "layers": layers, "dictated": dictated}
+    from_scores = tuple((name, tuple(counts)) for name, counts in value.get("scored", {}).items())
+    return Problem(**{**value, **changed, "scored": from_scores})
 
 
 def _check(

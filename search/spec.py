@@ -18,6 +18,8 @@ from search.faults import InvalidSpec, faults
 from search.sampler_settings import CMAES, NSGA2, TPE, AnySampler
 
 Objective = Literal["loss", "accuracy", "balanced_accuracy", "weights", "macs", "flops", "latency", "egf"]
+StartName = Literal["erk", "erk_dense_output", "erk_positions", "uniform", "dense", "snip", "grasp", "synflow"]
+SCORES: tuple[StartName, ...] = ("snip", "grasp", "synflow")
 Arm = Literal["dense", "same_capacity", "uniform", "erk", "random"]
 ARMS: tuple[Arm, ...] = ("dense", "same_capacity", "uniform", "erk", "random")
 
@@ -94,6 +96,8 @@ AnySpace = Annotated[Free | Budget | Dictated, ByKind()]
 
 @setting
 class Search:
+    """starts: the first points, in their order; None: every allocation set by hand that the space contains."""
+
     space: AnySpace = Free()
     objectives: Annotated[tuple[Objective, ...], MinLen(1), MaxLen(3)] = ("loss",)
     sampler: AnySampler = TPE()
@@ -102,6 +106,7 @@ class Search:
     max_minutes: Annotated[float, Interval(gt=0, le=525_600)] | None = None
     stopping: Halving | None = None
     choices: AnyChoices = Choices()
+    starts: tuple[StartName, ...] | None = None
 
     def __post_init__(self) -> None:
         if len(set(self.objectives)) != len(self.objectives):
@@ -114,6 +119,7 @@ class Search:
             raise ValueError(
                 "objectives: weights, macs and flops are not allowed with dictated densities, the same in every trial"
             )
+        self._check_starts(self.starts or ())
         if isinstance(self.space, Budget) and self.space.steps == "two":
             self._check_steps(self.space)
         if isinstance(self.sampler, CMAES) and len(self.objectives) > 1:
@@ -121,6 +127,15 @@ class Search:
                 f"sampler: cma_es is not allowed with {len(self.objectives)} objectives, it ranks points by one; "
                 "nsga2, tpe, gp, qmc and random take several"
             )
+
+    def _check_starts(self, names: tuple[StartName, ...]) -> None:
+        if len(set(names)) < len(names):
+            raise ValueError(f"starts: {list(names)} names one twice")
+        if names and isinstance(self.space, Dictated):
+            raise ValueError(f"starts: {list(names)} is not allowed with dictated densities, which are the only point")
+        scores = [name for name in names if name in SCORES]
+        if scores and not isinstance(self.space, Budget):
+            raise ValueError(f"starts: {scores[0]} is not allowed without a budget: scores share out an exact total")
 
     def _check_steps(self, space: Budget) -> None:
         if space.shape_trials is not None and space.shape_trials >= self.trials:

@@ -1,12 +1,12 @@
 """Which part of a search a trial belongs to: its parameters, the starts it begins with, how many trials it has."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from optuna.distributions import BaseDistribution
 
-from models.networks.shapes import LayerShape
 from search.capacity import prunable
+from search.problem import Problem
 from search.space import distributions, residual_distributions, shape_distributions
 from search.spec import Budget, JobSpec
 from search.starts import Start, starts
@@ -29,10 +29,10 @@ class Step:
     centred: bool = False
 
 
-def step(spec: JobSpec, layers: Sequence[LayerShape], ordinal: int) -> Step:
+def step(spec: JobSpec, problem: Problem, ordinal: int) -> Step:
     """The step of the trial with this ordinal."""
-    trials, space = spec.search.trials, spec.search.space
-    given = starts(spec, layers)[:trials]
+    trials, space, layers = spec.search.trials, spec.search.space, problem.layers
+    given = starts(spec, layers, problem.scored)[:trials]
     if not (isinstance(space, Budget) and space.steps == "two"):
         return Step(0, trials, given, distributions(spec, layers))
     first = max(space.first_step(trials), len(given))

@@ -66,7 +66,7 @@ def ask(storage: BaseStorage, study_name: str, spec: JobSpec, problem: Problem, 
     Found if it is there, with the parameters it has, created otherwise: a worker that died in here leaves nothing that
     asking again does not complete. Nothing goes through Optuna's queue, where another slot could pop it.
     """
-    own = step(spec, problem.layers, ordinal)
+    own = step(spec, problem, ordinal)
     source, space = sampler(spec, ordinal, own), own.distributions
     if ordinal < len(own.given):
         start = own.given[ordinal]
