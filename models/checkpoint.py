@@ -26,7 +26,7 @@ from models.probe import GradientFlow
 from models.settings import from_plain, to_plain
 from models.training import EpochReport, Plan, Run
 
-FORMAT = 1
+FORMAT = 2
 
 
 class CheckpointError(ValueError):

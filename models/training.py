@@ -16,6 +16,7 @@ from models.autograd_steps import AutogradSteps
 from models.connections import Connections
 from models.data.samples import Split
 from models.evaluation import Evaluation, evaluate
+from models.exploration import Exploration
 from models.fused import FusedSteps, choose_storages
 from models.layers import Dropout, sparse_layers
 from models.leaks import ConnectionLeak as ConnectionLeak
@@ -96,6 +97,7 @@ class Run:
     epoch          epochs done
     reports        of the epochs done
     gradient_flow  every measure so far, that before training (epoch 0) included
+    exploration    what rewirings have tried so far, where it is to be measured (a checkpoint does not keep it)
     rewiring_state, streams  what the rewiring remembers, and the random streams that training draws from
     """
 
@@ -117,6 +119,7 @@ class Run:
         self.epoch = 0
         self.reports: list[EpochReport] = []
         self.gradient_flow: list[GradientFlow] = []
+        self.exploration: Exploration | None = None
         self.loss = self._own_loss = loss_function(plan.training.loss, split.classes)
         self._sizes = batch_sizes(len(split.train), plan.training.batch_size)
         epochs, batch_size = plan.training.epochs, plan.training.batch_size
@@ -209,6 +212,8 @@ class Run:
                 for count, after in zip(asked, rewired, strict=True)
             )
         refuse_leaks(self.layers, asked)
+        if self.exploration is not None:
+            self.exploration.add(rewired)
         return sum(after.grown.numel() for after in rewired if after)
 
     def _refuse_divergence(self, loss: float) -> None:

@@ -11,6 +11,7 @@ from search.paired_test import Interval, SignedRank, holm, interval, signed_rank
 from search.points import Finished, Outcome
 from search.problem import Problem
 from search.regimes import settings
+from search.topologies import shown
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ def result_json(result: Result, problem: Problem) -> dict[str, Any]:
                 "storage": outcome.storage,
                 "egf_1": outcome.egf_1,
                 "egf_2": outcome.egf_2,
+                "measures": shown(outcome.measures),
             }
             for seed, outcome in outcomes.items()
         ],

@@ -1,11 +1,12 @@
 """What travels between the search and whoever runs it: a point to train, and what came of it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from pydantic import TypeAdapter
 
 from models.networks import AnyNetwork
+from models.recipe import Training
 from models.rewiring import AnyRewiring
 from models.topologies import AnyTopology
 from models.types import StorageKind
@@ -24,6 +25,8 @@ class Assignment:
     counts   connections asked of each layer
     topology where they start; None for the job's
     regime   the settings that the search chose beside densities; network and rewiring are already varied by it
+    training how, where it is not as the job says
+    fan_in   of each layer, the inputs that its first weights are scaled for; None: those that each unit has
     """
 
     stage: Stage
@@ -36,6 +39,8 @@ class Assignment:
     counts: tuple[int, ...]
     topology: AnyTopology | None = None
     regime: Regime = ()
+    training: Training | None = None
+    fan_in: tuple[int, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         result: dict[str, Any] = _ASSIGNMENT.dump_python(self, mode="json", by_alias=True)
@@ -61,6 +66,7 @@ class Outcome:
     storage      of each layer, as the training ended
     egf_1, egf_2 mean effective gradient flow over the (at most 11) points measured, that before training included
     epochs       run
+    measures     what the job's further measures found, by their kind
     """
 
     loss: float
@@ -78,6 +84,7 @@ class Outcome:
     epochs: int
     flops: int | None = None
     latency: float | None = None
+    measures: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {name: list(getattr(self, name)) for name in _PER_LAYER}

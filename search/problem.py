@@ -9,9 +9,10 @@ from models.data.samples import DataError, DataSet, Samples, final_split, search
 from models.networks.shapes import LayerShape
 from models.seeds import derive, generator
 from models.topologies import Dictating, Scoring
-from search import regimes
+from search import regimes, sc_sdc
 from search.capacity import kept_weights, prunable, reach, with_kept
 from search.faults import InvalidSpec, fault
+from search.sc_sdc_setting import ScSdc
 from search.scored_starts import Scored, scored
 from search.spec import Budget, ChosenTrial, Dictated, JobSpec, dump
 
@@ -46,6 +47,8 @@ def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
         _refuse_other_counts(_check(varied, layers, split.train, data_dir), dictated)
 
     regimes.check(spec, examine_varied)
+    if isinstance(spec.search.space, ScSdc):
+        sc_sdc.refuse(spec, layers, data.input_shape, data.classes)
     from_scores = scored(spec, layers, split)
     return Problem(data.input_shape, data.classes, len(data.train), data.hash, layers, dictated, from_scores)
 
@@ -78,6 +81,7 @@ def _check(
     _check_budget(spec, layers)
     _check_choice(spec)
     _check_samples(spec, train)
+    _check_measures(spec, layers)
     return _dictated(spec, layers, data_dir)
 
 
@@ -140,6 +144,14 @@ def _check_budget(spec: JobSpec, layers: tuple[LayerShape, ...]) -> None:
         value,
         f"{asked} active weights are out of reach; this network takes between {smallest} ({floor}) and {largest} (all)",
     )
+
+
+def _check_measures(spec: JobSpec, layers: tuple[LayerShape, ...]) -> None:
+    for number, measure in enumerate(spec.measures):
+        try:
+            measure.refuse(layers)
+        except ValueError as error:
+            raise fault(f"measures.{number}", dump(spec)["measures"][number], str(error)) from None
 
 
 def _check_choice(spec: JobSpec) -> None:

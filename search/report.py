@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from search import sc_sdc_report, topologies
 from search.candidates import front
 from search.capacity import flops, macs
 from search.confirm import Standing, finals, shortlist, standings, tuned_arms, winner
@@ -12,6 +13,7 @@ from search.egf_judged import judged
 from search.points import Finished
 from search.problem import Problem, problem_json
 from search.regimes import settings
+from search.sc_sdc_setting import ScSdc
 from search.spec import JobSpec, dump
 
 
@@ -39,14 +41,19 @@ def build(
         else:
             tuned = tuned_arms(spec, problem, finished, shortlisted)
             shown, words = confirmation(spec, problem, ranked, first, tuned, final)
+    compared = None
+    if isinstance(spec.search.space, ScSdc):
+        compared = sc_sdc_report.section(spec, problem, finished)
+        words = sc_sdc_report.verdict(compared) if len(finished) == spec.search.trials else None
     report: dict[str, Any] = _finite(
         {
             "job": {**job, "spec": dump(spec), "problem": problem_json(problem)},
-            "pareto": _pareto(spec, problem, finished),
+            "pareto": _pareto(spec, problem, finished) if compared is None else [],
             "trials": [_trial(problem, each) for each in sorted(finished, key=lambda each: each.number or 0)],
             "egf_judged": judged(finished),
             "confirmation": shown,
             "verdict": words,
+            "sc_sdc": compared,
         }
     )
     return report
@@ -102,6 +109,7 @@ def _trial(problem: Problem, each: Finished) -> dict[str, Any]:
         "egf_1": outcome.egf_1 if outcome else None,
         "egf_2": outcome.egf_2 if outcome else None,
         "seconds": outcome.seconds if outcome else sum(epoch["seconds"] for epoch in each.curves),
+        "measures": topologies.shown(outcome.measures) if outcome else {},
     }
 
 

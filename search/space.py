@@ -9,6 +9,7 @@ from models.networks.shapes import LayerShape
 from search import regimes, shape
 from search.capacity import budget_weights, kept_weights, prunable, with_kept
 from search.projection import project
+from search.sc_sdc_setting import ScSdc
 from search.spec import AnySpace, Budget, Dictated, Free, JobSpec
 
 REFERENCE_WINDOW = 2.0
@@ -31,7 +32,7 @@ def distributions(spec: JobSpec, layers: Sequence[LayerShape]) -> dict[str, Base
             distribution = FloatDistribution(space.low, space.high, log=space.scale == "log")
         case Budget():
             distribution = FloatDistribution(-space.window, space.window)
-        case Dictated():
+        case Dictated() | ScSdc():
             return regimes.distributions(spec)
     densities = {name_of(space, layer): distribution for layer in prunable(spec.network, layers)}
     return densities | regimes.distributions(spec)
@@ -97,6 +98,8 @@ def counts(
             found = project(searched, ratios(spec, layers, params, centre), total, floors(space, searched))
         case Dictated():
             raise AssertionError("counts that the topology dictates are Problem.dictated")
+        case ScSdc():
+            raise TypeError("the networks of sc_sdc are given, not searched")
     return with_kept(spec.network, layers, found)
 
 

@@ -8,6 +8,7 @@ from annotated_types import Interval, MaxLen, MinLen
 from pydantic import Field, TypeAdapter, ValidationError
 
 from models.data import AnyData
+from models.measures import AnyMeasure
 from models.networks import MLP, AnyNetwork
 from models.recipe import Training
 from models.rewiring import SET, AnyRewiring
@@ -16,6 +17,7 @@ from models.types import ByKind, Count, Density, Positive, setting
 from search.choices import AnyChoices, Choices
 from search.faults import InvalidSpec, faults
 from search.sampler_settings import CMAES, NSGA2, TPE, AnySampler
+from search.sc_sdc_setting import ScSdc
 
 Objective = Literal["loss", "accuracy", "balanced_accuracy", "weights", "macs", "flops", "latency", "egf"]
 StartName = Literal["erk", "erk_dense_output", "erk_positions", "uniform", "dense", "snip", "grasp", "synflow"]
@@ -91,7 +93,7 @@ class Halving:
     by: Literal["loss", "egf_1"] = "loss"
 
 
-AnySpace = Annotated[Free | Budget | Dictated, ByKind()]
+AnySpace = Annotated[Free | Budget | Dictated | ScSdc, ByKind()]
 
 
 @setting
@@ -119,6 +121,8 @@ class Search:
             raise ValueError(
                 "objectives: weights, macs and flops are not allowed with dictated densities, the same in every trial"
             )
+        if isinstance(self.space, ScSdc):
+            self._check_comparison(self.space)
         self._check_starts(self.starts or ())
         if isinstance(self.space, Budget) and self.space.steps == "two":
             self._check_steps(self.space)
@@ -144,6 +148,15 @@ class Search:
             )
         if isinstance(self.sampler, NSGA2):
             raise ValueError("sampler: nsga2 is not allowed with two steps, which are too short for generations")
+
+    def _check_comparison(self, space: ScSdc) -> None:
+        runs = len(space.points())
+        if self.trials != runs:
+            raise ValueError(f"trials: {self.trials} is not allowed; this comparison has {runs} trainings")
+        if self.stopping is not None:
+            raise ValueError("stopping is not allowed with sc_sdc, which trains every network to its end")
+        if self.choices or self.starts:
+            raise ValueError("choices and starts are not allowed with sc_sdc, whose networks are all given")
 
 
 @setting
@@ -178,6 +191,8 @@ class Confirm:
 
 @setting
 class JobSpec:
+    """measures: taken of each network at the end of its training; none by default."""
+
     name: Annotated[str, MinLen(1), MaxLen(120), Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
     data: AnyData
     seed: Annotated[int, Interval(ge=0, lt=2**63)] = 0
@@ -188,6 +203,14 @@ class JobSpec:
     training: Training = Training()
     search: Search = Search()
     confirm: Confirm | None = Confirm()
+    measures: tuple[AnyMeasure, ...] = ()
+
+    def __post_init__(self) -> None:
+        kinds = [measure.kind for measure in self.measures]
+        if len(set(kinds)) != len(kinds):
+            raise ValueError(f"measures: {kinds} names one twice")
+        if isinstance(self.search.space, ScSdc) and self.confirm is not None:
+            raise ValueError("confirm is not allowed with sc_sdc, which chooses nothing; it must be null")
 
 
 _ADAPTER: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)

@@ -11,6 +11,7 @@ from models.networks.shapes import LayerShape
 from search import hand_set
 from search.capacity import budget_weights, kept_weights, prunable
 from search.regimes import own_params
+from search.sc_sdc_setting import ScSdc
 from search.scored_starts import Scored
 from search.shape import rule_params
 from search.space import counts, floors, name_of
@@ -45,7 +46,7 @@ def starts(spec: JobSpec, layers: Sequence[LayerShape], scored: Scored = ()) -> 
         case Budget():
             total = budget_weights(space, layers) - kept_weights(spec.network, layers)
             points = _in_budget(space, searched, total, scored)
-        case Dictated():
+        case Dictated() | ScSdc():
             return ()
     if (named := spec.search.starts) is not None:
         points = sorted((point for point in points if point[0] in named), key=lambda point: named.index(point[0]))

@@ -9,12 +9,13 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from models.seeds import derive
-from search import objectives
+from search import objectives, sc_sdc
 from search.capacity import prunable
 from search.points import Assignment, Outcome
 from search.problem import Problem
 from search.regimes import applied, regime_of
 from search.samplers import Drawn, Given, sampler
+from search.sc_sdc_setting import ScSdc
 from search.space import counts, distributions_of, ratios
 from search.spec import JobSpec
 from search.steps import step
@@ -81,6 +82,9 @@ def ask(storage: BaseStorage, study_name: str, spec: JobSpec, problem: Problem, 
     if trial is None:
         noted = {CENTRE: _best_ratios(storage, study_id, spec, problem, own.first)} if own.centred else {}
         trial = _create(storage, study_id, ordinal, noted)
+    if isinstance(spec.search.space, ScSdc):
+        shapes = problem.layers, problem.input_shape, problem.classes
+        return trial.number, sc_sdc.assignment(spec, *shapes, ordinal, trial.number)
     centre = _centre(storage, study_id) if own.centred else None
     params = _suggest(study, trial, space)
     regime = regime_of(spec, params)

@@ -5,11 +5,15 @@ import importlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from models import crossover, training
 from models.data.samples import Split
+from models.layers.initialisation import scale_for
+from models.measures import AnyMeasure, Trained, watch
+from models.seeds import generator
 from models.training import EpochReport, Run
 from models.warm import load_kernels
 from search import remembered
@@ -43,14 +47,18 @@ def perform(
         assignment.counts,
         assignment.topology or varied.topology,
         assignment.rewiring,
-        varied.training,
+        assignment.training or varied.training,
         split,
         assignment.seed,
         evaluate="end" if final else "every_epoch",
         data_dir=data_dir,
     )
+    if assignment.fan_in is not None:
+        for layer, fan_in in zip(run.layers.values(), assignment.fan_in, strict=True):
+            scale_for(layer, fan_in)
+    trained = watch(run) if spec.measures else None
     yield from run.train()
-    yield _outcome(spec, assignment, split, run)
+    yield _outcome(spec, assignment, split, run, _measured(spec.measures, trained) if trained else {})
 
 
 def warm_up(crossover_file: Path | None = None) -> None:
@@ -73,7 +81,14 @@ def single_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _outcome(spec: JobSpec, assignment: Assignment, split: Split, run: Run) -> Outcome:
+def _measured(measures: Sequence[AnyMeasure], trained: Trained) -> dict[str, dict[str, Any]]:
+    seed = trained.run.plan.seed
+    return {measure.kind: measure(trained, generator(seed, "measure", measure.kind)) for measure in measures}
+
+
+def _outcome(
+    spec: JobSpec, assignment: Assignment, split: Split, run: Run, measures: dict[str, dict[str, Any]]
+) -> Outcome:
     last = run.reports[-1]
     assert last.loss is not None
     assert last.accuracy is not None
@@ -97,6 +112,7 @@ def _outcome(spec: JobSpec, assignment: Assignment, split: Split, run: Run) -> O
         epochs=len(run.reports),
         flops=flops(shapes, nnz),
         latency=_latency(spec, run) if "latency" in spec.search.objectives else None,
+        measures=measures,
     )
 
 

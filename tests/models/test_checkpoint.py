@@ -17,7 +17,7 @@ from small_problem import IMAGE, begin, classes_in_space, measured, same_state
 from models import checkpoint
 from models.checkpoint import CheckpointError, load, save
 from models.connections import Connections, random_connections
-from models.networks import MLP, VGG, AnyNetwork
+from models.networks import MLP, VGG, AnyNetwork, ResNet
 from models.optimizers import SGD, Adam, AnyOptimizer
 from models.packing import pack, pack_connections, unpack, unpack_connections
 from models.recipe import Augmentation, Training
@@ -40,12 +40,13 @@ CASES: dict[str, tuple[AnyNetwork, Training, AnyRewiring]] = {
     "mlp-adam-all": (MLP_WITH_ALL, ADAM, EVERY),
     "vgg-momentum": (VGG(channels=(4, 6), stride=2, widths=(8,)), MOMENTUM, SET(last_epoch="prune_only")),
     "vgg-adam-all": (CNN_WITH_ALL, MOVED, EVERY),
+    "resnet-momentum": (ResNet(channels=(4, 8, 16), dropout=0.2), MOMENTUM, EVERY),
 }
 
 
 def of(case: str) -> Run:
     network, training, rewiring = CASES[case]
-    split = classes_in_space(IMAGE if "vgg" in case else (12,))
+    split = classes_in_space((12,) if "mlp" in case else IMAGE)
     return begin(network, split, training=training, rewiring=rewiring)
 
 
@@ -171,7 +172,7 @@ def test_a_foreign_file_is_refused_by_name_and_reason(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"foreign\.run: .* its format is None"):
         load(path, classes_in_space())
     save_file({"weight": torch.zeros(2)}, path, {"format": "99", "run": json.dumps({})})
-    with pytest.raises(CheckpointError, match=r"its format is 99, and only 1 is read here"):
+    with pytest.raises(CheckpointError, match=r"its format is 99, and only 2 is read here"):
         load(path, classes_in_space())
 
 

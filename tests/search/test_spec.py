@@ -50,6 +50,10 @@ def test_the_schema_is_json():
         ),
         ({"search": {"trials": 0}}, "search.trials", "greater than or equal to 1"),
         ({"confirm": {"arms": ["best"]}}, "confirm.arms.0", "dense"),
+        ({"measures": [{"kind": "noise"}, {"kind": "noise"}]}, "(the job)", "names one twice"),
+        ({"measures": [{"kind": "gap"}, {"kind": "nothing"}]}, "measures.1.kind", "sharpness"),
+        ({"measures": [{"kind": "noise", "strength": 1}]}, "measures.0.strength", "allowed here: kind, deviations"),
+        ({"measures": [{"kind": "sharpness", "epsilon": 0}]}, "measures.0.epsilon", "greater than 0"),
     ],
 )
 def test_a_fault_names_its_field_and_what_is_allowed(change, field, words):
