@@ -6,43 +6,53 @@ from typing import Any
 
 from search.points import Finished
 
+Measures = dict[str, list[float | None]]
+"""By name, one value of each trial."""
+
 LEAST = 5
 """Fewer complete trials are no ground to judge a measure."""
 
-FLOWS = ("egf_", "gradient_norm_")
-"""How the names of an epoch's gradient measures begin."""
+FLOWS = ("egf_1", "egf_2")
+"""What epochs report of gradient flow."""
 
 
 def judged(finished: Sequence[Finished]) -> dict[str, Any] | None:
     """Kendall's tau-b of early measures with the final loss and accuracy; None with fewer than LEAST complete trials.
 
-    Early is the first epoch that measured gradient flow. Beside the gradient measures stand the held-out loss of that
-    epoch and the multiply-adds, which need no training at all. Tessera, Hooker and Rosman 2021 (arXiv 2102.01670)
-    compare measures so, over whole populations of networks.
+    Early is the first epoch that measured gradient flow. Beside it stand the held-out loss of that epoch and the
+    multiply-adds, which need no training at all. `whole` judges the means over the training, which foretell nothing but
+    are what Tessera, Hooker and Rosman 2021 (arXiv 2102.01670) compare, with the whole gradient's norms beside EGF
+    where the job measures those.
 
     epoch         of the early measures; n: complete trials
-    measures      by name: tau with `loss` (a good measure of flow is below 0) and `accuracy` (above 0); null where all
-                  trials are equal in one of the two
+    early, whole  by measure: tau with `loss` (a good measure of flow is below 0) and `accuracy` (above 0); null where
+                  all trials are equal in one of the two
     sd_by_chance  of tau where nothing is foretold, without ties
     """
     complete = [each for each in finished if each.state == "complete" and each.curves]
     epochs = [_first_measured(each) for each in complete]
     if len(complete) < LEAST or None in epochs or len(set(epochs)) > 1:
         return None
-    early = [next(row for row in each.curves if row["epoch"] == epochs[0]) for each in complete]
-    names = [name for name in early[0] if name.startswith(FLOWS)] + ["loss"]
-    found: dict[str, list[float | None]] = {name: [row[name] for row in early] for name in names}
-    found["macs"] = [each.measured.macs for each in complete]
-    final = {name: [getattr(each.measured, name) for each in complete] for name in ("loss", "accuracy")}
+    rows = [next(row for row in each.curves if row["epoch"] == epochs[0]) for each in complete]
+    early: Measures = {name: [row[name] for row in rows] for name in (*FLOWS, "loss")}
+    early["macs"] = [each.measured.macs for each in complete]
+    whole: Measures = {name: [getattr(each.measured, name) for each in complete] for name in FLOWS}
+    norms = [each.measured.measures.get("gradient_norms", {}) for each in complete]
+    whole |= {f"gradient_{name}": [found[name] for found in norms] for name in ("norm_1", "norm_2") if all(norms)}
     n = len(complete)
     return {
         "epoch": epochs[0],
         "n": n,
         "sd_by_chance": math.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1))),
-        "measures": {
-            name: {end: kendall_tau(values, reached) for end, reached in final.items()}
-            for name, values in found.items()
-        },
+        "early": _judged(early, complete),
+        "whole": _judged(whole, complete),
+    }
+
+
+def _judged(measures: Measures, complete: Sequence[Finished]) -> dict[str, dict[str, float | None]]:
+    reached = {end: [getattr(each.measured, end) for each in complete] for end in ("loss", "accuracy")}
+    return {
+        name: {end: kendall_tau(values, ends) for end, ends in reached.items()} for name, values in measures.items()
     }
 
 

@@ -124,7 +124,7 @@ def test_the_page_judges_early_gradient_flow(trained: TestClient) -> None:
     judged = trained.get(job_link(trained).replace("/ui", "/api/v1") + "/report").json()["egf_judged"]
     assert "over the 5 complete trials" in page.text
     assert "EGF₁" in page.text
-    for tau in judged["measures"].values():
+    for tau in (*judged["early"].values(), *judged["whole"].values()):
         assert words.number(tau["loss"], 2) in page.text
         assert words.number(tau["accuracy"], 2) in page.text
 

@@ -22,17 +22,17 @@ def trials(flows, early_losses, losses):
 def test_flow_and_early_loss_are_judged_by_where_trials_end():
     found = judged(trials([5.0, 4.0, 3.0, 2.0, 1.0], [0.5, 0.7, 0.6, 0.8, 0.9], [0.1, 0.2, 0.3, 0.4, 0.5]))
     assert (found["epoch"], found["n"]) == (1, 5)
-    assert found["measures"]["egf_1"] == pytest.approx({"loss": -1.0, "accuracy": 1.0})
-    assert found["measures"]["egf_2"] == pytest.approx({"loss": 1.0, "accuracy": -1.0})
+    assert found["early"]["egf_1"] == pytest.approx({"loss": -1.0, "accuracy": 1.0})
+    assert found["early"]["egf_2"] == pytest.approx({"loss": 1.0, "accuracy": -1.0})
     # One of the ten pairs of early losses is in the other order.
-    assert found["measures"]["loss"] == pytest.approx({"loss": 0.8, "accuracy": -0.8})
+    assert found["early"]["loss"] == pytest.approx({"loss": 0.8, "accuracy": -0.8})
     assert found["sd_by_chance"] == pytest.approx((2 * 15 / (9 * 5 * 4)) ** 0.5)
 
 
 def test_a_measure_that_does_not_vary_is_not_judged():
     found = judged(trials([1.0] * 5, [0.5] * 5, [0.1, 0.2, 0.3, 0.4, 0.5]))
-    assert found["measures"]["egf_1"] == {"loss": None, "accuracy": None}
-    assert found["measures"]["macs"] == {"loss": None, "accuracy": None}, "an mlp under a budget has one number of them"
+    assert found["early"]["egf_1"] == {"loss": None, "accuracy": None}
+    assert found["early"]["macs"] == {"loss": None, "accuracy": None}, "an mlp under a budget has one number of them"
 
 
 def test_trials_that_were_stopped_or_too_few_are_no_ground():
@@ -50,7 +50,19 @@ def test_early_is_the_first_epoch_that_measured_flow():
     ]
     judgement = judged(found)
     assert judgement["epoch"] == 2
-    assert judgement["measures"]["egf_1"]["loss"] == pytest.approx(1.0)
+    assert judgement["early"]["egf_1"]["loss"] == pytest.approx(1.0)
+
+
+def test_the_means_over_the_training_are_judged_as_published_beside_the_gradients_norms():
+    found = trials([1.0] * 5, [0.5] * 5, [0.1, 0.2, 0.3, 0.4, 0.5])
+    flows, norms = [5.0, 4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0, 5.0]
+    found = [replace(each, outcome=replace(each.measured, egf_1=flow)) for each, flow in zip(found, flows, strict=True)]
+    assert judged(found)["whole"]["egf_1"] == pytest.approx({"loss": -1.0, "accuracy": 1.0})
+    assert set(judged(found)["whole"]) == {"egf_1", "egf_2"}
+    measured = [{"gradient_norms": {"norm_1": norm, "norm_2": -norm}} for norm in norms]
+    found = [replace(each, outcome=replace(each.measured, measures=m)) for each, m in zip(found, measured, strict=True)]
+    assert judged(found)["whole"]["gradient_norm_1"] == pytest.approx({"loss": 1.0, "accuracy": -1.0})
+    assert judged(found)["whole"]["gradient_norm_2"] == pytest.approx({"loss": -1.0, "accuracy": 1.0})
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=2, max_size=20))

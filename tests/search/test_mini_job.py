@@ -199,8 +199,8 @@ def test_the_report_judges_early_gradient_flow_over_the_complete_trials(report):
     complete = [row for row in report["trials"] if row["state"] == "complete"]
     judgement = report["egf_judged"]
     assert (judgement["epoch"], judgement["n"]) == (1, len(complete))
-    assert set(judgement["measures"]) == {"egf_1", "egf_2", "loss", "macs"}
-    assert all(-1 <= each["loss"] <= 1 for name, each in judgement["measures"].items() if name != "macs")
+    assert set(judgement["early"]) == {"egf_1", "egf_2", "loss", "macs"}
+    assert all(-1 <= each["loss"] <= 1 for name, each in judgement["early"].items() if name != "macs")
 
 
 def test_a_training_that_diverges_gives_no_outcome():
