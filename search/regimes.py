@@ -23,7 +23,7 @@ def applied(spec: JobSpec, regime: Regime) -> JobSpec:
     """The job with these settings in place of its own, and no choices left. Raises: InvalidSpec."""
     if not regime:
         return spec
-    value = dump(replace(spec, search=replace(spec.search, choices=Choices())))
+    value = _without_choices(spec)
     for path, text in regime:
         *way, last = path.split(".")
         here: Any = value
@@ -58,12 +58,11 @@ def own_params(spec: JobSpec) -> dict[str, Any]:
     value = dump(spec)
     params: dict[str, Any] = {}
     for path, choice in spec.search.choices:
-        own = _at(value, path)
         match choice:
             case OneOf(values):
-                text = json.dumps(own, sort_keys=True)
-                params[path] = text if text in values else values[0]
+                params[path] = next((text for text in values if _is_own(spec, path, text)), values[0])
             case _:
+                own = _at(value, path)
                 inside = isinstance(own, int | float) and choice.low <= own <= choice.high
                 params[path] = float(own) if inside else choice.middle
     return params
@@ -126,6 +125,18 @@ def _renamed(error: InvalidSpec, regime: Regime) -> Iterator[dict[str, Any]]:
 
 def _overlap(path: str, field: str) -> bool:
     return f"{field}.".startswith(f"{path}.") or f"{path}.".startswith(f"{field}.")
+
+
+def _is_own(spec: JobSpec, path: str, text: str) -> bool:
+    # Compared as whole jobs: a value may leave out what the job's own says, or the other way round.
+    try:
+        return dump(applied(spec, ((path, text),))) == _without_choices(spec)
+    except InvalidSpec:  # what is a setting only together with another choice is not the job's own
+        return False
+
+
+def _without_choices(spec: JobSpec) -> dict[str, Any]:
+    return dump(replace(spec, search=replace(spec.search, choices=Choices())))
 
 
 def _at(value: Any, path: str) -> Any:

@@ -162,6 +162,8 @@ def test_the_starts_have_the_jobs_own_settings_where_these_are_among_the_choices
         "network.activation": "relu",
         "training.optimizer.lr": spec.training.optimizer.lr,
     }
+    shorter = varying({"rewiring": [{"kind": "static"}, {"kind": "set"}], "network.batch_norm": [True, False]})
+    assert own_params(shorter) == {"rewiring": '{"kind": "set"}', "network.batch_norm": "false"}
     elsewhere = varying({"training.optimizer.lr": {"low": 1e-4, "high": 1e-2, "scale": "log"}})
     assert own_params(elsewhere) == {"training.optimizer.lr": pytest.approx(1e-3)}
 
