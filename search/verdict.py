@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from search.contest import AgainstStarts, Result
 from search.paired_test import LEVEL, Interval, SignedRank, smallest_p
 
-SETTINGS = (
+SETTINGS = " Sparse arms have the settings that the search chose, dense arms those of its shortlist that suit them."
     " Sparse arms have the settings that the search chose, dense arms those of its shortlist that suit them best."
 )
 

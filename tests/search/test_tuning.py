@@ -115,7 +115,7 @@ def test_the_report_shows_settings_and_how_the_dense_arms_were_tuned():
     relu = {"rewiring": {"kind": "static"}, "network.activation": "relu", "training.optimizer.lr": 0.05}
     assert [row["settings"] for row in report["trials"]] == [silu, relu]
     assert "no search of densities" in report["verdict"]
-    assert report["verdict"].endswith(" those of its shortlist that suit them best.")
+    assert report["verdict"].endswith(" those of its shortlist that suit them.")
     shown = report["confirmation"]
     assert shown["winner"]["settings"] == shown["arms"]["erk"]["settings"] == silu
     assert shown["arms"]["dense"]["settings"] == relu
