@@ -9,7 +9,7 @@ DATA_DIR ?= $(or $(SNAS_DATA_DIR),data)
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-slow test-browser check docker-check bench bench-search bench-fashion bench-cnn bench-set bench-demo clean
+.PHONY: help install demo serve test test-slow test-browser check docker-check bench bench-search bench-fashion bench-cnn bench-set bench-demo bench-peers clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,11 @@ bench: .venv/installed-dev ## training steps in every way there is, networks of 
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.trials
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.million
 	$(ONE_THREAD) $(BIN)/snas bench calibrate --state $(STATE)
+
+bench-peers: .venv/installed-dev ## the same steps beside SparseProp and SparseLab (installs them; needs g++)
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps sparselab==0.2.2 pybind11 setuptools wheel
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation sparseprop==0.1.14
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.peers
 
 bench-search: .venv/installed-dev ## whole searches against a plain Optuna + masked PyTorch script (about 15 minutes)
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.search_phase --data-dir $(DATA_DIR)

@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 from app import endings, fences, jobs, runs
 from app.claims import Claim
 from app.database import clock, now
+from app.line import Done, Epoch, Failed, Line
 from app.settings import Settings
-from app.trainer import Done, Epoch, Failed, Trainer
 from search import early_stopping, study
 from search.problem import problem_from
 from search.spec import parse
@@ -39,7 +39,7 @@ class NoPoint(Exception):
 class Attendance:
     """Every method that writes raises fences.Fenced once the run is another's."""
 
-    def __init__(self, settings: Settings, db: Engine, storage: BaseStorage, trainer: Trainer, claim: Claim) -> None:
+    def __init__(self, settings: Settings, db: Engine, storage: BaseStorage, trainer: Line, claim: Claim) -> None:
         self._settings, self._db, self._storage = settings, db, storage
         self._trainer, self._claim = trainer, claim
         self._job = jobs.get(db, claim.job_id)
@@ -48,7 +48,7 @@ class Attendance:
         self._renewed = self._looked = time.monotonic()
 
     def begin(self) -> None:
-        """Decides what is trained and has the training begin. Raises: NoPoint; app.trainer.Died."""
+        """Decides what is trained and has the training begin. Raises: NoPoint; app.line.Died."""
         jobs.open_study(self._db, self._storage, self._job)
         with fences.fence(self._db, self._claim, "asking") as connection:
             # Inside: nobody else can ask for this slot meanwhile, so that it never has two trials of Optuna.
@@ -58,7 +58,7 @@ class Attendance:
         self._trainer.train(self._job.spec, assignment, self._job.problem["data_hash"])
 
     def follow(self, stopping: Callable[[], bool]) -> Ending:
-        """Attends to the training until it ends, is cancelled, or `stopping`. Raises: app.trainer.Died."""
+        """Attends to the training until it ends, is cancelled, or `stopping`. Raises: app.line.Died."""
         ending = None
         while ending is None:
             ending = self._step(stopping)

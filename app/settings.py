@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -18,6 +18,7 @@ class Settings(BaseSettings):
     grace_seconds   a trainer told to stop is killed after so long
     poll_seconds    an idle worker looks for work so often
     reaper_seconds  the server looks for what was left lying so often
+    cohort          a worker trains so many trials at once, as one batched program; None: 32 on a CUDA device, else 1
     allowed_hosts   names, beside those of this machine itself, by which a browser may call the server
     """
 
@@ -31,4 +32,5 @@ class Settings(BaseSettings):
     grace_seconds: Annotated[float, Ge(0)] = 5.0
     poll_seconds: Annotated[float, Gt(0)] = 0.5
     reaper_seconds: Annotated[float, Gt(0)] = 2.0
+    cohort: Annotated[int, Ge(1), Le(256)] | None = None
     allowed_hosts: tuple[str, ...] = ()

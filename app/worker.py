@@ -9,17 +9,19 @@ import signal
 import socket
 import time
 import uuid
+from collections.abc import Callable
 
 from sqlalchemy import delete, insert, update
 
-from app import claims, endings, state, tables
+from app import claims, cohort, endings, state, tables
 from app.attendance import Attendance, Ending, NoPoint
 from app.claims import Claim
 from app.database import engine, now, optuna_storage, upgrade
 from app.fences import Fenced
+from app.line import Died, Line, NoTrainer
 from app.settings import Settings
-from app.trainer import Died, Trainer
-from search import trials
+from app.trainer import Trainer
+from search import cohorts, trials
 
 SEEN_SECONDS = 10.0  # a worker says so often that it is there
 
@@ -29,17 +31,29 @@ log = logging.getLogger(__name__)
 def main(settings: Settings) -> None:
     """Works until SIGTERM or SIGINT; an unfinished run is given back."""
     upgrade(settings)
-    supervisor = Supervisor(settings)
+    trials.warm_up(state.crossover_file(settings.state_dir))
+    size = cohorts.size(settings.cohort)
+    if size > 1:
+        cohort.work(size, settings.data_dir, lambda lane: supervise(settings, lane))
+    else:
+        supervise(settings, lambda: Trainer(settings.data_dir))
+
+
+def supervise(settings: Settings, make_trainer: Callable[[], Line]) -> None:
+    supervisor = Supervisor(settings, make_trainer)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
     supervisor.work()
 
 
 class Supervisor:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, make_trainer: Callable[[], Line]) -> None:
+        """make_trainer: called for the first, and for another in place of one that died or does not stop; may then
+        raise app.line.NoTrainer.
+        """
         self._settings = settings
-        trials.warm_up(state.crossover_file(settings.state_dir))
-        self._trainer = Trainer(settings.data_dir)
+        self._make_trainer = make_trainer
+        self._trainer = make_trainer()
         self._db = engine(settings)
         self._storage = optuna_storage(settings)
         self._host = socket.gethostname()
@@ -66,6 +80,9 @@ class Supervisor:
 
     def _attend_next(self) -> bool:
         self._show()
+        if self._trainer.is_gone():  # seen before a run is claimed, it costs none an attempt
+            self._replace_trainer()
+            return True
         endings.sweep(self._db, self._storage, self._settings.max_attempts)
         claim = claims.claim(self._db, self._id, self._host, now(self._db), self._settings.lease_seconds)
         if claim is not None:
@@ -112,7 +129,11 @@ class Supervisor:
     def _replace_trainer(self) -> None:
         self._trainer.kill()
         self._disconnect()  # a connection must not be open in two processes: what one writes, the other would read
-        self._trainer = Trainer(self._settings.data_dir)
+        try:
+            self._trainer = self._make_trainer()
+        except NoTrainer as error:
+            log.warning("%s", error)
+            self._stopping = True
 
     def _disconnect(self) -> None:
         self._storage.remove_session()

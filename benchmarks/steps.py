@@ -17,13 +17,14 @@ from benchmarks.interleaved import medians
 from benchmarks.jobs import keep
 from benchmarks.masked_torch import perceptron
 from models import optimizers
-from models.connections import random_connections
+from models.connections import Connections, random_connections
 from models.data.samples import Samples
 from models.fused import FusedSteps
 from models.layers import sparse_layers
 from models.networks import MLP
 from models.seeds import generator
 
+RECIPE = optimizers.SGD(lr=0.001)
 BUNDLE = 10  # steps that one call of the fused loop takes; an epoch has more
 
 
@@ -51,33 +52,53 @@ CASES = (
 Way = Callable[[], object]
 
 
-def ways(case: Case) -> dict[str, Way]:
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What every way starts from.
+
+    active, values  connections and weights [out, in] of each layer
+    x, y            one batch
+    """
+
+    active: list[Connections]
+    values: list[Tensor]
+    x: Tensor
+    y: Tensor
+
+
+def problem(case: Case) -> Problem:
     draw = torch.Generator().manual_seed(0)
-    family = MLP(widths=case.sizes[1:-1], batch_norm=case.batch_norm, dropout=case.dropout)
-    shapes = family.layers(case.sizes[:1], case.sizes[-1])
+    shapes = _family(case).layers(case.sizes[:1], case.sizes[-1])
     active = [random_connections(shape.weight, max(1, round(case.density * shape.total)), draw) for shape in shapes]
-
-    def ours() -> nn.Module:
-        return family.build(case.sizes[:1], case.sizes[-1], active, generator(1), "compressed")
-
-    reference = ours()
-    values = [layer.to_dense() for layer in sparse_layers(reference).values()]
+    values = [layer.to_dense() for layer in sparse_layers(_ours(case, active)).values()]
     x = torch.randn(case.batch, case.sizes[0], generator=draw)
     y = torch.randint(case.sizes[-1], (case.batch,), generator=draw)
-    recipe = optimizers.SGD(lr=0.001)
+    return Problem(active, values, x, y)
+
+
+def ways(case: Case, given: Problem) -> dict[str, Way]:
     found: dict[str, Way] = {}
     for kind in ("dense", "masked torch", "torch prune"):
-        network = perceptron(kind, active, values, case.batch_norm, case.dropout)
-        found[kind] = step(network, torch.optim.SGD(network.parameters(), lr=recipe.lr, momentum=0.9), x, y)
-    found["compressed"] = step(reference, optimizers.build(recipe, reference), x, y)
-    network = ours()
-    fused = FusedSteps.of(network, optimizers.build(recipe, network), "cross_entropy", Samples(x, y), case.batch)
+        network = perceptron(kind, given.active, given.values, case.batch_norm, case.dropout)
+        optimizer = torch.optim.SGD(network.parameters(), lr=RECIPE.lr, momentum=0.9)
+        found[kind] = step(network, optimizer, given.x, given.y)
+    layers = _ours(case, given.active)
+    found["compressed"] = step(layers, optimizers.build(RECIPE, layers), given.x, given.y)
+    network = _ours(case, given.active)
+    samples = Samples(given.x, given.y)
+    fused = FusedSteps.of(network, optimizers.build(RECIPE, network), "cross_entropy", samples, case.batch)
     assert fused is not None
     batch = torch.arange(case.batch)
-    found["fused"] = lambda: fused([batch] * BUNDLE, [recipe.lr] * BUNDLE)[-1]
-    if not case.dropout:
-        check(found)
+    found["fused"] = lambda: fused([batch] * BUNDLE, [RECIPE.lr] * BUNDLE)[-1]
     return found
+
+
+def _family(case: Case) -> MLP:
+    return MLP(widths=case.sizes[1:-1], batch_norm=case.batch_norm, dropout=case.dropout)
+
+
+def _ours(case: Case, active: list[Connections]) -> nn.Module:
+    return _family(case).build(case.sizes[:1], case.sizes[-1], active, generator(1), "compressed")
 
 
 def step(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> Way:
@@ -106,7 +127,10 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for case in CASES:
-        seconds = medians(ways(case), options.seconds)
+        found = ways(case, problem(case))
+        if not case.dropout:
+            check(found)
+        seconds = medians(found, options.seconds)
         seconds["fused"] /= BUNDLE
         ratios = {name: seconds["masked torch"] / taken for name, taken in seconds.items()}
         rows.append({"case": case.name, "milliseconds": {n: 1e3 * s for n, s in seconds.items()}, "faster": ratios})

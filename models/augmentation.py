@@ -22,16 +22,15 @@ def augment(x: Tensor, setting: Augmentation, generator: torch.Generator) -> Ten
         x = _shift(x, setting.shift, generator)
     if setting.flip:
         mirrored = torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5
-        x = torch.where(mirrored, x.flip(-1), x)
+        x = torch.where(mirrored.to(x.device), x.flip(-1), x)
     return x
 
 
 def _shift(x: Tensor, largest: int, generator: torch.Generator) -> Tensor:
     n, channels, height, width = x.shape
     padded = F.pad(x, (largest, largest, largest, largest))
-    down, right = torch.randint(2 * largest + 1, (2, n, 1), generator=generator)
-    rows = torch.arange(height) + down
-    columns = torch.arange(width) + right
-    image = torch.arange(n)[:, None, None, None]
-    channel = torch.arange(channels)[None, :, None, None]
+    down, right = torch.randint(2 * largest + 1, (2, n, 1), generator=generator).to(x.device)
+    rows, columns, image, channel = (torch.arange(each, device=x.device) for each in (height, width, n, channels))
+    rows, columns = rows + down, columns + right
+    image, channel = image[:, None, None, None], channel[None, :, None, None]
     return padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]]

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from models.data.samples import Samples
+from models.dense_gradient import DenseGradient, watching
+from models.layers import SparseLayer
 from models.losses import LossFunction
 
 Prepare = Callable[[Tensor], Tensor]
@@ -34,13 +36,25 @@ class AutogradSteps:
         """
         return torch.stack([self._step(batch, rate) for batch, rate in zip(batches, rates, strict=True)]).double()
 
-    def _step(self, batch: Tensor, rate: float) -> Tensor:
+    def observed(
+        self, batch: Tensor, rate: float, layers: Sequence[SparseLayer], learns: bool
+    ) -> tuple[Tensor, list[DenseGradient]]:
+        """One step: float64 [1], the loss, and the gradients by the dense weights of these layers.
+
+        learns  whether the optimizer takes the step, or only forward and backward are gone through
+        """
+        with watching(layers) as gradients:
+            loss = self._step(batch, rate, learns)
+        return loss.double().unsqueeze(0), gradients
+
+    def _step(self, batch: Tensor, rate: float, learns: bool = True) -> Tensor:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        x = self._prepare(self._samples.x.index_select(0, batch))  # five times as fast as x[batch]
-        loss = self._loss(self._network(x), self._samples.y.index_select(0, batch))
+        samples = self._samples.at(batch)
+        loss = self._loss(self._network(self._prepare(samples.x)), samples.y)
         for parameter in self._parameters:
             parameter.grad = None  # what optimizer.zero_grad does, without its bookkeeping at every step
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
+        if learns:
+            self._optimizer.step()
         return loss.detach()

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +19,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from models.data.samples import Split
+from models.explored import Explored
 from models.layers import SparseLayer
 from models.optimizer_state import initial_value, is_per_weight
 from models.packing import pack, pack_connections, unpack, unpack_connections
@@ -40,9 +41,20 @@ class CheckpointError(ValueError):
         return f"{self.path}: no run can continue from this file: {self.reason}"
 
 
-def save(run: Run, path: Path | str) -> None:
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """What else travels in the file of a run. description: as JSON can hold it."""
+
+    description: Any
+    tensors: dict[str, Tensor]
+
+
+def save(run: Run, path: Path | str, beside: Beside | None = None) -> None:
     """Writes `run` as it is between two epochs, whole or not at all: a reader sees the old file or the new one."""
+    beside = beside or Beside(None, {})
     tensors = dict(_network_tensors(run)) | dict(_optimizer_tensors(run))
+    tensors |= {f"beside/{name}": tensor for name, tensor in beside.tensors.items()}
+    tensors |= dict(_explored_tensors(run))
     tensors |= {f"stream/{name}": stream.get_state() for name, stream in run.streams.items()}
     description = {
         "plan": to_plain(run.plan),
@@ -52,6 +64,7 @@ def save(run: Run, path: Path | str) -> None:
         "reports": [asdict(report) for report in run.reports],
         "gradient_flow": [asdict(measure) for measure in run.gradient_flow],
         "rewiring": pack(run.rewiring_state, "rewiring", tensors),
+        "beside": beside.description,
     }
     content = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     _write(Path(path), serialise(content, {"format": str(FORMAT), "run": json.dumps(description)}))
@@ -76,11 +89,21 @@ def load(path: Path | str, split: Split) -> Run:
     _restore_optimizer(run, tensors)
     for name, stream in run.streams.items():
         stream.set_state(tensors[f"stream/{name}"])
+    if explored := _under("explored/", tensors):
+        layers = [unpack_connections(shape.weight, _under(f"{shape.name}/", explored)) for shape in shapes]
+        run.explored = Explored(tuple(layers))
+    run.first = None
     run.epoch = description["epoch"]
     run.reports = [from_plain(EpochReport, report) for report in description["reports"]]
     run.gradient_flow = [GradientFlow(**measure) for measure in description["gradient_flow"]]
     run.rewiring_state = unpack(description["rewiring"], run.rewiring_state, tensors)
     return run
+
+
+def beside(path: Path | str) -> Beside:
+    """What was saved with a run. Raises: as `load`, but for other data"""
+    description, tensors = _read(Path(path))
+    return Beside(description["beside"], _under("beside/", tensors))
 
 
 def _network_tensors(run: Run) -> Iterator[tuple[str, Tensor]]:
@@ -91,6 +114,14 @@ def _network_tensors(run: Run) -> Iterator[tuple[str, Tensor]]:
     for name, layer in run.layers.items():
         for part, tensor in pack_connections(layer.connections).items():
             yield f"connections/{name}/{part}", tensor
+
+
+def _explored_tensors(run: Run) -> Iterator[tuple[str, Tensor]]:
+    if run.explored is None:
+        return
+    for name, active in zip(run.layers, run.explored.layers, strict=True):
+        for part, tensor in pack_connections(active).items():
+            yield f"explored/{name}/{part}", tensor
 
 
 def _restore_network(run: Run, tensors: dict[str, Tensor]) -> None:
@@ -134,7 +165,7 @@ def _fingerprint(split: Split) -> dict[str, Any]:
         "held_out": len(split.held_out),
         "input_shape": list(split.input_shape),
         "classes": split.classes,
-        "labels": hashlib.sha256(split.train.y.numpy().tobytes()).hexdigest(),
+        "labels": hashlib.sha256(split.train.y.cpu().numpy().tobytes()).hexdigest(),
     }
 
 

@@ -93,6 +93,12 @@ class Connections:
         kernels.merge(self.positions.numpy(), positions.numpy(), both.numpy())
         return Connections(self.shape, both)
 
+    def joined(self, positions: Tensor) -> "Connections":
+        """These and others, int64 [k] ascending, some of which may be among these."""
+        ours = self.positions
+        known = torch.searchsorted(ours, positions, right=True) > torch.searchsorted(ours, positions)
+        return self.grown(positions[~known])
+
 
 def random_connections(shape: tuple[int, ...], count: int, generator: torch.Generator | None = None) -> Connections:
     """`count` connections, uniform among all sets of that size.

@@ -19,6 +19,7 @@ from models.kernels import perceptron
 from models.layers import Dropout, SparseLinear
 from models.layers.compressed import Compressed
 from models.layers.sparse_arithmetic import CACHED
+from models.optimizer_state import store_as
 from models.recipe import Loss
 
 _ACTIVATIONS: dict[type[nn.Module], int] = {
@@ -79,7 +80,7 @@ def blocks(network: nn.Module) -> list[Block] | None:
 def choose_storages(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Compresses all layers of a network left open whose steps then take less time, though one of them may take more.
 
-    Before the optimizer's first step.
+    The optimizer's state follows.
     """
     found = blocks(network)
     if found is None or type(optimizer) not in _OPTIMIZERS:
@@ -93,7 +94,7 @@ def choose_storages(network: nn.Module, optimizer: torch.optim.Optimizer) -> Non
     )
     if crossover.in_use().prefers_compressed_perceptron(active, total):
         for layer in layers:
-            layer.store_as("compressed")
+            store_as(layer, "compressed", optimizer)
 
 
 def _next(parts: list[nn.Module], kind: type[Part], is_known: Callable[[Part], bool]) -> Part | None:

@@ -19,9 +19,9 @@ def loss_function(name: Loss, classes: int) -> LossFunction:
     """
     if name == "cross_entropy":
         return F.cross_entropy
-    one_hot = torch.eye(classes)
 
     def squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
-        return F.mse_loss(outputs.sigmoid(), one_hot[labels], reduction="sum") / (2 * len(labels))
+        one_hot = labels.unsqueeze(1) == torch.arange(classes, device=labels.device)
+        return F.mse_loss(outputs.sigmoid(), one_hot.to(outputs), reduction="sum") / (2 * len(labels))
 
     return squared_error

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from models.layers.sparse import SparseLayer
 from models.rewired import Rewired
+from models.types import StorageKind
 
 Initial = Callable[[dict[str, Any], Tensor], Tensor | float]
 
@@ -56,6 +57,16 @@ def rewire(layers: Sequence[SparseLayer], rewired: Sequence[Rewired | None], opt
         layer.rewire(after)
         for name, values in kept.items():
             state[name] = layer.scatter(values, initial_value(optimizer, parameter, name), after.survivors)
+
+
+def store_as(layer: SparseLayer, kind: StorageKind, optimizer: torch.optim.Optimizer) -> None:
+    """Keeps the same weights and optimizer state in this storage, from now on."""
+    parameter = layer.parameter
+    state = optimizer.state.get(parameter, {})
+    kept = {name: layer.gather(value) for name, value in state.items() if is_per_weight(value, parameter)}
+    layer.store_as(kind)
+    for name, values in kept.items():
+        state[name] = layer.scatter(values, initial_value(optimizer, parameter, name))
 
 
 def initial_value(optimizer: torch.optim.Optimizer, parameter: Tensor, name: str) -> Tensor | float:

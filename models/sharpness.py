@@ -111,7 +111,7 @@ def _data_loss(network: nn.Module, samples: Samples, loss: LossFunction) -> tupl
     batches = list(zip(torch.split(samples.x.double(), BATCH), torch.split(samples.y, BATCH), strict=True))
 
     def value_and_gradient(x: Array) -> tuple[float, Array]:
-        values = torch.split(torch.from_numpy(x), [each.numel() for each in weights])
+        values = torch.split(torch.from_numpy(x).to(weights[0].device), [each.numel() for each in weights])
         placed = [layer.scatter(each).requires_grad_() for layer, each in zip(layers, values, strict=True)]
         state = fixed | {names[id(layer.parameter)]: each for layer, each in zip(layers, placed, strict=True)}
         total, gradients = 0.0, [torch.zeros_like(each) for each in placed]
@@ -121,7 +121,7 @@ def _data_loss(network: nn.Module, samples: Samples, loss: LossFunction) -> tupl
             for gradient, more in zip(gradients, torch.autograd.grad(part, placed), strict=True):
                 gradient += more
         at_active = [layer.gather(each) for layer, each in zip(layers, gradients, strict=True)]
-        return total, torch.cat(at_active).numpy()
+        return total, torch.cat(at_active).cpu().numpy()
 
     def evaluated(x: Array) -> tuple[float, Array]:
         was_training = {module: module.training for module in network.modules()}
@@ -132,4 +132,4 @@ def _data_loss(network: nn.Module, samples: Samples, loss: LossFunction) -> tupl
             for module, training in was_training.items():
                 module.training = training
 
-    return evaluated, torch.cat(weights).numpy()
+    return evaluated, torch.cat(weights).cpu().numpy()

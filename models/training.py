@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from models.autograd_steps import AutogradSteps
 from models.connections import Connections
 from models.data.samples import Split
 from models.evaluation import Evaluation, evaluate
-from models.exploration import Exploration
+from models.explored import Explored
 from models.fused import FusedSteps, choose_storages
 from models.layers import Dropout, sparse_layers
 from models.leaks import ConnectionLeak as ConnectionLeak
@@ -26,11 +26,12 @@ from models.networks import AnyNetwork
 from models.placement import place
 from models.probe import GradientFlow, probe
 from models.recipe import Augmentation, Training
-from models.rewiring import SET, AnyRewiring, Moment
+from models.rewiring import AnyRewiring, Moment
 from models.seeds import generator
 from models.topologies import AnyTopology
+from models.types import Storage
 
-Evaluate = Literal["every_epoch", "end"]
+Evaluate = Literal["every_epoch", "end", "never"]
 
 
 class Diverged(ArithmeticError):
@@ -48,8 +49,8 @@ class Diverged(ArithmeticError):
 class Plan:
     """All that decides a training, the data apart.
 
-    counts    connections of each layer, as in `network.layers()`
-    evaluate  on the held-out samples, after every epoch, or only after the last (a test split is touched once)
+    counts    connections of each layer, as in `network.layers()`, at the end of the training
+    evaluate  on the held-out samples, after every epoch, or only after the last (a test split is touched once), or not
     """
 
     network: AnyNetwork
@@ -70,6 +71,7 @@ class EpochReport:
     loss, accuracy, balanced_accuracy  on the held-out samples; shares in [0, 1]; None where not evaluated
     nnz         active connections of each layer, counted from the live layers
     churn       connections grown during the epoch, as a share of those asked
+    explored    connections that have been active at some time so far, as a share of all weights
     egf_1, egf_2  effective gradient flow on the probe; None at epochs that do not measure it
     lr          learning rate of the epoch's last step
     seconds     wall time, everything included
@@ -82,10 +84,23 @@ class EpochReport:
     balanced_accuracy: float | None
     nnz: tuple[int, ...]
     churn: float
+    explored: float
     egf_1: float | None
     egf_2: float | None
     lr: float
     seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """Optimizer steps that follow each other: nothing looks at the network, or changes it, before the last is done.
+
+    batches  int64 [...] each  samples of each step
+    rates    its learning rate
+    """
+
+    batches: Sequence[Tensor]
+    rates: Sequence[float]
 
 
 class Run:
@@ -97,29 +112,39 @@ class Run:
     epoch          epochs done
     reports        of the epochs done
     gradient_flow  every measure so far, that before training (epoch 0) included
-    exploration    what rewirings have tried so far, where it is to be measured (a checkpoint does not keep it)
+    first          the connections it began with; None where it was loaded from a file
+    explored       every connection there has been; None before the first rewiring
     rewiring_state, streams  what the rewiring remembers, and the random streams that training draws from
     """
 
-    def __init__(self, plan: Plan, connections: Sequence[Connections], split: Split) -> None:
-        """At its beginning, with these connections; `start` and `checkpoint.load` make runs."""
+    def __init__(
+        self, plan: Plan, connections: Sequence[Connections], split: Split, storage: Storage | None = None
+    ) -> None:
+        """At its beginning, on the device of the samples; `start` and `checkpoint.load` make runs.
+
+        storage  of the weights, in place of the plan's
+        """
         refuse_vectors(plan.training.augmentation, split.input_shape)
         self.plan, self.split = plan, split
-        weights = generator(plan.seed, "weights")
-        self.network = plan.network.build(split.input_shape, split.classes, connections, weights, plan.training.storage)
+        weights, device = generator(plan.seed, "weights"), split.train.y.device
+        if storage is None:
+            left_open = plan.training.storage == "auto" and device.type != "cpu"
+            storage = "masked" if left_open else plan.training.storage
+        network = plan.network.build(split.input_shape, split.classes, connections, weights, storage)
+        self.network = network.to(device)
         self.layers = sparse_layers(self.network)
         self.optimizer = optimizers.build(plan.training.optimizer, self.network)
-        if plan.training.augmentation == Augmentation():
-            choose_storages(self.network, self.optimizer)
+        self._choose_storages()
         self.streams = {name: generator(plan.seed, name) for name in ("order", "augmentation", "dropout", "rewiring")}
         for module in self.network.modules():
             if isinstance(module, Dropout):
                 module.generator = self.streams["dropout"]
         self.rewiring_state = plan.rewiring.start(list(self.layers.values()))
+        self.first: tuple[Connections, ...] | None = tuple(connections)
+        self.explored: Explored | None = None
         self.epoch = 0
         self.reports: list[EpochReport] = []
         self.gradient_flow: list[GradientFlow] = []
-        self.exploration: Exploration | None = None
         self.loss = self._own_loss = loss_function(plan.training.loss, split.classes)
         self._sizes = batch_sizes(len(split.train), plan.training.batch_size)
         epochs, batch_size = plan.training.epochs, plan.training.batch_size
@@ -130,20 +155,41 @@ class Run:
 
         Raises: ConnectionLeak, after a rewiring that gained or lost connections; Diverged
         """
+        while self.epoch < self.plan.training.epochs:
+            yield self._drive(self.next_epoch())
+
+    def next_epoch(self) -> Generator[Stretch, Tensor, EpochReport]:
+        """One more epoch, whose optimizer steps somebody else takes: yields stretches of them, is sent their losses.
+
+        Sent: float64 [steps], the mean loss of each batch before the step that learns from it.
+
+        Raises: as `train`
+        """
         if self.epoch == 0 and not self.gradient_flow:
             self._measure_gradient_flow()
-        while self.epoch < self.plan.training.epochs:
-            self.reports.append(self._train_epoch())
-            yield self.reports[-1]
+        report = yield from self._train_epoch()
+        self.reports.append(report)
+        return report
 
     def evaluate(self) -> Evaluation:
         return evaluate(self.network, self.split.held_out, self.loss, self.split.classes)
 
-    def _train_epoch(self) -> EpochReport:
+    def _drive(self, epoch: Generator[Stretch, Tensor, EpochReport]) -> EpochReport:
+        losses: Tensor | None = None
+        while True:
+            try:
+                stretch = next(epoch) if losses is None else epoch.send(losses)
+            except StopIteration as end:
+                report: EpochReport = end.value
+                return report
+            losses = self.steps()(stretch.batches, stretch.rates)
+
+    def _train_epoch(self) -> Generator[Stretch, Tensor, EpochReport]:
         started = time.perf_counter()
-        train_loss, grown, lr = self._learn()
+        train_loss, grown, lr = yield from self._learn()
         last = self.epoch + 1 == self.plan.training.epochs
-        held_out = self.evaluate() if last or self.plan.evaluate == "every_epoch" else None
+        due = self.plan.evaluate == "every_epoch" or (self.plan.evaluate == "end" and last)
+        held_out = self.evaluate() if due else None
         if held_out:
             self._refuse_divergence(held_out.loss)
         self.epoch += 1
@@ -157,13 +203,14 @@ class Run:
             balanced_accuracy=held_out.balanced_accuracy if held_out else None,
             nnz=nnz,
             churn=grown / sum(self.plan.counts),
+            explored=(self.explored or self._active()).share,
             egf_1=flow.egf_1 if flow else None,
             egf_2=flow.egf_2 if flow else None,
             lr=lr,
             seconds=time.perf_counter() - started,
         )
 
-    def _learn(self) -> tuple[float, int, float]:
+    def _learn(self) -> Generator[Stretch, Tensor, tuple[float, int, float]]:
         """One epoch of optimizer steps and rewirings: mean loss, connections grown, last learning rate."""
         plan, train = self.plan.training, self.split.train
         batches = torch.split(torch.randperm(len(train), generator=self.streams["order"]), self._sizes)
@@ -171,12 +218,18 @@ class Run:
         rates = [plan.optimizer.lr * plan.schedule(before + step, steps) for step in range(len(batches))]
         losses: list[Tensor] = []
         grown = taken = 0
+        rewiring = self.plan.rewiring
         for step in range(1, len(batches) + 1):
             ends_epoch = step == len(batches)
-            moment = Moment(before + step, steps, self.epoch + 1, plan.epochs, ends_epoch)
-            due = self.plan.rewiring.due(moment)
-            if due or ends_epoch:
-                losses.append(self.steps()(batches[taken:step], rates[taken:step]))
+            moment = Moment(before + step, steps, self.epoch + 1, plan.epochs, ends_epoch, self.plan.counts)
+            due, observes = rewiring.due(moment), rewiring.observes(moment)
+            until = step - 1 if observes else step
+            if (due or observes or ends_epoch) and taken < until:
+                losses.append((yield Stretch(batches[taken:until], rates[taken:until])))
+                taken = until
+            if observes:
+                loss, moment = self._observe(batches[step - 1], rates[step - 1], moment)
+                losses.append(loss)
                 taken = step
             if due:
                 self._refuse_divergence(losses[-1][-1].item())  # what is no number has no order to drop weights by
@@ -193,28 +246,41 @@ class Run:
             fused = FusedSteps.of(network, self.optimizer, plan.loss, train, plan.batch_size)
             if fused is not None:
                 return fused
-        prepare = self._augmented if augmented else _as_it_is
-        return AutogradSteps(network, self.optimizer, self.loss, train, prepare)
+        return self._autograd_steps()
 
-    def _augmented(self, x: Tensor) -> Tensor:
-        return augment(x, self.plan.training.augmentation, self.streams["augmentation"])
+    def _autograd_steps(self) -> AutogradSteps:
+        return AutogradSteps(self.network.train(), self.optimizer, self.loss, self.split.train, self.prepared)
+
+    def prepared(self, x: Tensor) -> Tensor:
+        """A batch of inputs as the network learns from it: augmented, where the plan says so."""
+        setting = self.plan.training.augmentation
+        return x if setting == Augmentation() else augment(x, setting, self.streams["augmentation"])
+
+    def _observe(self, batch: Tensor, rate: float, moment: Moment) -> tuple[Tensor, Moment]:
+        """One step that the rewiring looks at: its loss, and the moment with what was seen."""
+        rewiring, layers = self.plan.rewiring, list(self.layers.values())
+        loss, gradients = self._autograd_steps().observed(batch, rate, layers, rewiring.learns(moment))
+        moment = replace(moment, gradients=gradients)
+        self.rewiring_state = rewiring.observe(self.rewiring_state, moment)
+        return loss, moment
 
     def _rewire(self, moment: Moment) -> int:
         """How many connections were grown."""
         layers = list(self.layers.values())
         stream = self.streams["rewiring"]
         self.rewiring_state, rewired = self.plan.rewiring(self.rewiring_state, layers, moment, stream)
+        self.explored = (self.explored or self._active()).after(rewired)
         optimizers.rewire(layers, rewired, self.optimizer)
-        asked = self.plan.counts
-        if moment.last and isinstance(self.plan.rewiring, SET) and self.plan.rewiring.last_epoch == "prune_only":
-            asked = tuple(
-                min(count, after.connections.nnz) if after else count
-                for count, after in zip(asked, rewired, strict=True)
-            )
-        refuse_leaks(self.layers, asked)
-        if self.exploration is not None:
-            self.exploration.add(rewired)
+        self._choose_storages()
+        refuse_leaks(self.layers, self.plan.rewiring.asked(self.plan.counts, rewired, moment, self.rewiring_state))
         return sum(after.grown.numel() for after in rewired if after)
+
+    def _choose_storages(self) -> None:
+        if self.plan.training.augmentation == Augmentation():
+            choose_storages(self.network, self.optimizer)
+
+    def _active(self) -> Explored:
+        return Explored(tuple(layer.connections for layer in self.layers.values()))
 
     def _refuse_divergence(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -234,27 +300,28 @@ def start(
     split: Split,
     seed: int,
     evaluate: Evaluate = "every_epoch",
+    storage: Storage | None = None,
     data_dir: Path | None = None,
 ) -> Run:
     """A fresh run: every random stream derives from `seed`, torch's global one is neither read nor changed.
 
-    counts    connections of each layer, as in `network.layers()`
+    counts    connections of each layer, as in `network.layers()`; where the rewiring starts with more, at the end
+    split     on the device to train on
+    storage   of the weights, in place of the training's: what it costs, not what it learns
     data_dir  where a topology finds the file that it names
     Raises: ValueError, if the network cannot take such inputs, a layer has fewer weights than asked, or the topology
     does not fit; ConnectionLeak, if it did not place the counts
     """
     plan = Plan(network, tuple(counts), topology, rewiring, training, seed, evaluate)
-    placed = place(topology, network, plan.counts, training.loss, split, seed, data_dir)
-    run = Run(plan, placed.connections, split)
+    totals = tuple(layer.total for layer in network.layers(split.input_shape, split.classes))
+    starting = rewiring.starting(totals, plan.counts)
+    placed = place(topology, network, starting, training.loss, split, seed, data_dir)
+    run = Run(plan, placed.connections, split, storage)
     if placed.values is not None:
         for layer, values in zip(run.layers.values(), placed.values, strict=True):
             layer.assign(values)
-    refuse_leaks(run.layers, plan.counts)
+    refuse_leaks(run.layers, starting)
     return run
-
-
-def _as_it_is(x: Tensor) -> Tensor:
-    return x
 
 
 def batch_sizes(samples: int, batch_size: int) -> list[int]:

@@ -8,7 +8,7 @@ from llvmlite import binding
 
 from models.data.samples import Samples, Split
 from models.kernels.compiled import cache_directory
-from models.networks import MLP, VGG, AnyNetwork
+from models.networks import GRU, LSTM, MLP, VGG, AnyNetwork
 from models.optimizers import SGD, Adam
 from models.recipe import Training
 from models.rewiring import SET
@@ -22,6 +22,8 @@ NETWORKS: tuple[AnyNetwork, ...] = (
     MLP(widths=(6,), batch_norm=True, dropout=0.5),
     MLP(widths=(6,), activation="prelu", batch_norm=True),  # by autograd
     VGG(channels=(4, "pool"), stride=1, dropout=0.5),
+    LSTM(units=(4,)),
+    GRU(units=(4,)),
 )
 
 

@@ -144,6 +144,7 @@ def result_json(result: Result, problem: Problem) -> dict[str, Any]:
                 "egf_1": outcome.egf_1,
                 "egf_2": outcome.egf_2,
                 "measures": shown(outcome.measures),
+                "epochs": outcome.epochs,
             }
             for seed, outcome in outcomes.items()
         ],

@@ -65,7 +65,7 @@ class Outcome:
     connections  hash over all layers' connections
     storage      of each layer, as the training ended
     egf_1, egf_2 mean effective gradient flow over the (at most 11) points measured, that before training included
-    epochs       run
+    seconds, epochs  of all trainings that it took, those that found the connections included
     measures     what the job's further measures found, by their kind
     """
 

@@ -12,9 +12,11 @@ from models.topologies import Dictating, Scoring
 from search import regimes, sc_sdc
 from search.capacity import kept_weights, prunable, reach, with_kept
 from search.faults import InvalidSpec, fault
+from search.rewiring_limits import refuse_unsuitable_rewiring
 from search.sc_sdc_setting import ScSdc
 from search.scored_starts import Scored, scored
 from search.spec import Budget, ChosenTrial, Dictated, JobSpec, dump
+from search.suitability import refuse_misfits
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ def _check(
     _check_choice(spec)
     _check_samples(spec, train)
     _check_measures(spec, layers)
+    refuse_misfits(spec, layers)
+    refuse_unsuitable_rewiring(spec, layers, len(train))
     return _dictated(spec, layers, data_dir)
 
 

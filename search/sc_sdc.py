@@ -83,6 +83,9 @@ def refuse(spec: JobSpec, layers: Sequence[LayerShape], input_shape: tuple[int, 
     given = dump(spec)
     if spec.network.keep_dense:
         raise fault("network.keep_dense", given["network"]["keep_dense"], "is not allowed with sc_sdc; it must be []")
+    if not _has(spec.network, "activation"):
+        # What is drawn for a width that no connection changes cannot be made to fit the dense twin.
+        raise fault("network", given["network"], f"a {spec.network.kind} is not compared by sc_sdc")
     for number, chosen in enumerate(space.regularisers):
         field = f"search.space.regularisers.{number}"
         if "augmentation" in chosen and spec.training.augmentation == Augmentation():
@@ -92,9 +95,14 @@ def refuse(spec: JobSpec, layers: Sequence[LayerShape], input_shape: tuple[int, 
         if "weight_decay" in chosen and without:
             raise fault(field, list(chosen), f"{without[0]} has no weight decay")
     for regime in space.regimes():
-        missing = [name for name in _changes(regime) if not _has(spec.network, name)]
+        changes = _changes(spec.network, regime)
+        missing = [name for name in changes if not _has(spec.network, name)]
         if missing:
             raise fault("network", given["network"], f"a {spec.network.kind} has no {missing[0]}, which sc_sdc changes")
+        try:
+            replace(spec.network, **changes)
+        except ValueError as error:
+            raise fault("network", given["network"], str(error)) from None
     for number, share in enumerate(space.widths):
         narrow = dense_twin(spec, share).layers(input_shape, classes)
         if len(narrow) != len(layers):
@@ -102,16 +110,18 @@ def refuse(spec: JobSpec, layers: Sequence[LayerShape], input_shape: tuple[int, 
 
 
 def _network(network: AnyNetwork, regime: Regime) -> AnyNetwork:
-    changed: AnyNetwork = replace(network, **_changes(regime))
+    changed: AnyNetwork = replace(network, **_changes(network, regime))
     return changed
 
 
-def _changes(regime: Regime) -> dict[str, Any]:
+def _changes(network: AnyNetwork, regime: Regime) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if regime.activation is not None:
         found["activation"] = regime.activation
     if regime.regularisers is not None:
         found["batch_norm"] = "batch_norm" in regime.regularisers
+        if _has(network, "skip") or "skip" in regime.regularisers:
+            found["skip"] = "skip" in regime.regularisers
     return found
 
 

@@ -12,7 +12,7 @@ from models.optimizers import AnyOptimizer
 from models.types import Count, Density, Positive, setting
 
 Initialisation = Literal["same_dist", "same_signal"]
-Regulariser = Literal["batch_norm", "augmentation", "weight_decay"]
+Regulariser = Literal["batch_norm", "augmentation", "weight_decay", "skip"]
 Arm = Literal["dense", "same_dist", "same_signal"]
 
 

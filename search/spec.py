@@ -11,6 +11,7 @@ from models.data import AnyData
 from models.measures import AnyMeasure
 from models.networks import MLP, AnyNetwork
 from models.recipe import Training
+from models.retraining import Retraining
 from models.rewiring import SET, AnyRewiring
 from models.topologies import AnyTopology, Random
 from models.types import ByKind, Count, Density, Positive, setting
@@ -200,6 +201,7 @@ class JobSpec:
     network: AnyNetwork = MLP()
     topology: AnyTopology = Random()
     rewiring: AnyRewiring = SET()
+    retraining: Retraining | None = None
     training: Training = Training()
     search: Search = Search()
     confirm: Confirm | None = Confirm()
@@ -211,6 +213,8 @@ class JobSpec:
             raise ValueError(f"measures: {kinds} names one twice")
         if isinstance(self.search.space, ScSdc) and self.confirm is not None:
             raise ValueError("confirm is not allowed with sc_sdc, which chooses nothing; it must be null")
+        if isinstance(self.search.space, ScSdc) and self.retraining is not None:
+            raise ValueError("retraining is not allowed with sc_sdc, which compares single trainings; it must be null")
 
 
 _ADAPTER: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)

@@ -12,9 +12,13 @@ import torch
 from models import crossover, training
 from models.data.samples import Split
 from models.layers.initialisation import scale_for
-from models.measures import AnyMeasure, Trained, watch
+from models.measures import Trained
+from models.recipe import Training
+from models.retraining import Retrained, start_retraining
+from models.rewiring import Static
 from models.seeds import generator
-from models.training import EpochReport, Run
+from models.topologies import AnyTopology
+from models.training import EpochReport, Evaluate, Run
 from models.warm import load_kernels
 from search import remembered
 from search.capacity import flops, macs
@@ -38,27 +42,10 @@ def perform(
     Raises: models.training.Diverged and ConnectionLeak; models.data.samples.DataError, if the data is no longer there;
         search.remembered.DataChanged, if it is another. A trial that raises has failed: Optuna is told so, no value.
     """
-    final = assignment.stage == "final"
-    validation = None if final else spec.data.validation
-    varied = applied(spec, assignment.regime)
-    split = remembered.split(spec.data, data_dir, split_seed(spec), data_hash, validation)
-    run = training.start(
-        assignment.network,
-        assignment.counts,
-        assignment.topology or varied.topology,
-        assignment.rewiring,
-        assignment.training or varied.training,
-        split,
-        assignment.seed,
-        evaluate="end" if final else "every_epoch",
-        data_dir=data_dir,
-    )
-    if assignment.fan_in is not None:
-        for layer, fan_in in zip(run.layers.values(), assignment.fan_in, strict=True):
-            scale_for(layer, fan_in)
-    trained = watch(run) if spec.measures else None
+    samples = split(spec, assignment, data_dir, data_hash)
+    run = start(spec, assignment, samples, data_dir)
     yield from run.train()
-    yield _outcome(spec, assignment, split, run, _measured(spec.measures, trained) if trained else {})
+    yield outcome(spec, assignment, samples, run)
 
 
 def warm_up(crossover_file: Path | None = None) -> None:
@@ -81,14 +68,48 @@ def single_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _measured(measures: Sequence[AnyMeasure], trained: Trained) -> dict[str, dict[str, Any]]:
-    seed = trained.run.plan.seed
-    return {measure.kind: measure(trained, generator(seed, "measure", measure.kind)) for measure in measures}
+def split(spec: JobSpec, assignment: Assignment, data_dir: Path | None, data_hash: str | None) -> Split:
+    validation = None if assignment.stage == "final" else spec.data.validation
+    return remembered.split(spec.data, data_dir, split_seed(spec), data_hash, validation)
 
 
-def _outcome(
-    spec: JobSpec, assignment: Assignment, split: Split, run: Run, measures: dict[str, dict[str, Any]]
-) -> Outcome:
+def start(spec: JobSpec, assignment: Assignment, split: Split, data_dir: Path | None) -> Run | Retrained:
+    """Networks whose connections are given, the dense ones too, have nothing to find, and are trained once."""
+    evaluate: Evaluate = "end" if assignment.stage == "final" else "every_epoch"
+    parts = (
+        assignment.network,
+        assignment.counts,
+        topology(spec, assignment),
+        assignment.rewiring,
+        recipe(spec, assignment),
+        split,
+        assignment.seed,
+        evaluate,
+    )
+    if spec.retraining is not None and not isinstance(assignment.rewiring, Static):
+        return start_retraining(spec.retraining, *parts, data_dir)
+    run = training.start(*parts, data_dir=data_dir)
+    if assignment.fan_in is not None:
+        for layer, fan_in in zip(run.layers.values(), assignment.fan_in, strict=True):
+            scale_for(layer, fan_in)
+    return run
+
+
+def recipe(spec: JobSpec, assignment: Assignment) -> Training:
+    """How this point is trained: its own way, as the search chose, or the job's."""
+    return assignment.training or applied(spec, assignment.regime).training
+
+
+def topology(spec: JobSpec, assignment: Assignment) -> AnyTopology:
+    """Where this point's connections start: its own way, as the search chose, or the job's."""
+    return assignment.topology or applied(spec, assignment.regime).topology
+
+
+def outcome(spec: JobSpec, assignment: Assignment, split: Split, run: Run | Retrained) -> Outcome:
+    """What a training that is over came to."""
+    seed = assignment.seed
+    trained = Trained(run.run if isinstance(run, Retrained) else run)
+    found: dict[str, Any] = {each.kind: each(trained, generator(seed, "measure", each.kind)) for each in spec.measures}
     last = run.reports[-1]
     assert last.loss is not None
     assert last.accuracy is not None
@@ -111,8 +132,8 @@ def _outcome(
         seconds=math.fsum(report.seconds for report in run.reports),
         epochs=len(run.reports),
         flops=flops(shapes, nnz),
-        latency=_latency(spec, run) if "latency" in spec.search.objectives else None,
-        measures=measures,
+        latency=_latency(spec, trained.run) if "latency" in spec.search.objectives else None,
+        measures=found,
     )
 
 

@@ -7,6 +7,8 @@ from search.paired_test import LEVEL, Interval, SignedRank, smallest_p
 
 SETTINGS = " Sparse arms have the settings that the search chose, dense arms those of its shortlist that suit them."
 
+
+def against_dense(found: Mapping[str, Result], asked: bool, tested: tuple[Sequence[float], SignedRank] | None) -> str:
     """found: the arms by name; asked: whether the job has a `same_capacity` arm; tested: its differences and test."""
     if not asked:
         return "Sparse was not compared with dense at equal capacity: the job has no same_capacity arm."

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+import torch
 from annotated_types import Interval
 from torch import Tensor
 
@@ -29,7 +30,11 @@ class Samples:
 
     def at(self, positions: Tensor) -> "Samples":
         """A copy of those at `positions`, int64 [m], in their order."""
+        positions = positions.to(self.y.device)
         return Samples(self.x.index_select(0, positions), self.y.index_select(0, positions))  # faster than x[positions]
+
+    def to(self, device: torch.device) -> "Samples":
+        return Samples(self.x.to(device), self.y.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +64,10 @@ class Split:
     held_out: Samples
     classes: int
     input_shape: tuple[int, ...]
+
+    def to(self, device: torch.device) -> "Split":
+        """The same samples there."""
+        return Split(self.train.to(device), self.held_out.to(device), self.classes, self.input_shape)
 
 
 def search_split(dataset: DataSet, validation: float, seed: int) -> Split:

@@ -9,5 +9,8 @@ from models.layers.initialisation import initialise as initialise
 from models.layers.layer_norm import LayerNorm as LayerNorm
 from models.layers.linear import SparseLinear as SparseLinear
 from models.layers.pool import MaxPool2d as MaxPool2d
+from models.layers.recurrent import SparseGRU as SparseGRU
+from models.layers.recurrent import SparseLSTM as SparseLSTM
+from models.layers.recurrent import SparseRecurrent as SparseRecurrent
 from models.layers.sparse import SparseLayer as SparseLayer
 from models.layers.sparse import sparse_layers as sparse_layers

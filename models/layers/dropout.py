@@ -1,5 +1,6 @@
 """Dropout with a random stream of its own, so that a resumed or repeated training drops the same units."""
 
+import math
 from typing import Any
 
 import torch
@@ -7,14 +8,15 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from models.kernels.dropout import drop
+from models.layers.draws import draws, limit
 from models.layers.layout import FLOATS, is_batch_innermost
 
 
 class Dropout(nn.Module):
     """In training, sets each input to 0 with probability `p` and divides the others by 1 - p. Srivastava et al. 2014.
 
-    On a CPU each call takes one number from the stream, the seed of all its decisions: they are remembered by it, and
-    are the same however the input lies in memory. It has no second derivative there.
+    Each call takes one number from the stream, the seed of all its decisions: they are the same however the input lies
+    in memory, and on every device. On a CPU they are remembered by it, and there is no second derivative.
 
     Raises: ValueError for p outside [0, 1).
     """
@@ -28,12 +30,15 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        if x.is_cpu and x.dtype in FLOATS and self.generator.device.type == "cpu":
+        if x.is_cpu and x.dtype in FLOATS:
             dropped: Tensor = _Drop.apply(x, self.seed(), self.p)  # type: ignore[no-untyped-call]
             return dropped
-        kept = torch.empty(x.shape, dtype=x.dtype, device=self.generator.device)
-        kept.bernoulli_(1 - self.p, generator=self.generator).div_(1 - self.p)
-        return x * kept.to(x.device)
+        return x * self.factors(x)
+
+    def factors(self, x: Tensor) -> Tensor:
+        """What `forward` would multiply `x` [n, ...] with: 0 or 1 / (1 - p), by torch, on the device of `x`."""
+        kept = draws(len(x), math.prod(x.shape[1:]), self.seed(), x.device) >= limit(self.p)
+        return kept.view(x.shape).to(x.dtype) * (1 / (1 - self.p))
 
     def seed(self) -> int:
         """The next number of the stream: whoever calls the kernel with it drops what `forward` would have dropped."""

@@ -3,15 +3,13 @@
 from typing import Annotated
 
 from models.measures.dead_neurons import DeadNeurons as DeadNeurons
-from models.measures.explored import Explored as Explored
 from models.measures.gap import Gap as Gap
 from models.measures.gradient_norms import GradientNorms as GradientNorms
 from models.measures.measure import Measure as Measure
 from models.measures.measure import Trained as Trained
-from models.measures.measure import watch as watch
 from models.measures.noise import Noise as Noise
 from models.measures.sharpness import Sharpness as Sharpness
 from models.measures.topology import Topology as Topology
 from models.types import ByKind
 
-AnyMeasure = Annotated[Sharpness | Noise | DeadNeurons | Gap | GradientNorms | Topology | Explored, ByKind()]
+AnyMeasure = Annotated[Sharpness | Noise | DeadNeurons | Gap | GradientNorms | Topology, ByKind()]

@@ -46,7 +46,7 @@ class DeadNeurons:
 def _counted(layer: SparseLayer, after: SparseLayer, seen: tuple[Tensor, Tensor]) -> dict[str, int]:
     units = layer.connections.shape[0]
     low, high = (each.view(units, -1) for each in seen)
-    silent = low.amin(1) == high.amax(1)
+    silent = (low.amin(1) == high.amax(1)).cpu()
     no_inputs = _degrees(layer, 0, units) == 0
     no_outputs = _degrees(after, 1, units) == 0
     found = {"silent": silent, "no_inputs": no_inputs, "no_outputs": no_outputs, "dead": silent | no_outputs}

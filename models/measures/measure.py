@@ -7,25 +7,21 @@ from typing import Any, Protocol
 import torch
 
 from models.connections import Connections
-from models.exploration import Exploration
 from models.networks.shapes import LayerShape
 from models.training import Run
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A run that is over, the connections it began with, layer by layer, and those it ever had."""
+    """A run that is over, trained from its beginning in this process."""
 
     run: Run
-    first: tuple[Connections, ...]
-    exploration: Exploration
 
-
-def watch(run: Run) -> Trained:
-    """A run that has not begun, to be measured once it is over."""
-    first = tuple(layer.connections for layer in run.layers.values())
-    run.exploration = Exploration(first)
-    return Trained(run, first, run.exploration)
+    @property
+    def first(self) -> tuple[Connections, ...]:
+        """The connections it began with, layer by layer."""
+        assert self.run.first is not None, "a run loaded from a file does not know its first connections"
+        return self.run.first
 
 
 class Measure(Protocol):

@@ -35,7 +35,7 @@ class Noise:
 
     def __call__(self, trained: Trained, generator: torch.Generator) -> dict[str, Any]:
         run, held_out = trained.run, trained.run.split.held_out
-        noise = torch.randn(held_out.x.shape, generator=generator)
+        noise = torch.randn(held_out.x.shape, generator=generator).to(held_out.x.device)
         found = [
             evaluate(run.network, Samples(held_out.x + each * noise, held_out.y), run.loss, run.split.classes)
             for each in self.deviations

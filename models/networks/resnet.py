@@ -9,7 +9,7 @@ from torch import nn
 
 from models.connections import Connections
 from models.layers import BatchNorm2d, Dropout, SparseConv2d, SparseLinear, activation, initialise
-from models.networks.resnet_module import ResidualNetwork, Shortcut, Step
+from models.networks.resnet_module import GlobalAverage, ResidualNetwork, Shortcut, Step
 from models.networks.shapes import LayerShape, scaled_width
 from models.networks.stack import Activation
 from models.types import Count, Momentum, Storage, setting
@@ -97,7 +97,9 @@ class ResNet:
                 inner += (f"{one}_dropout",)
             inner += add_convolution(two)
             steps.append(Step(inner, shortcut, add_activation(two, block.out)))
+        modules["pool"] = GlobalAverage()
         modules["output"] = _output(active["output"], generator, storage)
+        steps.append(Step(("pool", "output")))
         return ResidualNetwork(modules, steps)
 
     def scaled(self, factor: float) -> Self:

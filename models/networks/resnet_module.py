@@ -14,7 +14,7 @@ from models.layers.layout import is_batch_innermost
 class Shortcut:
     """The identity, or every `stride`-th pixel with zeros for the channels that are missing. He et al. 2016, option A.
 
-    x  [batch, channels, height, width] -> [batch, out, ceil(height / stride), ceil(width / stride)]
+    x  [batch, channels, height, width] -> [batch, out, ceil(height / stride), ceil(width / stride)]; or [batch, out]
     """
 
     stride: int
@@ -45,7 +45,7 @@ class Step:
 
 
 class ResidualNetwork(nn.Module):
-    """[batch, channels, height, width] to [batch, classes]: the steps, the mean of each channel, `output`."""
+    """Modules by name, and the steps in which they are taken."""
 
     def __init__(self, modules: Mapping[str, nn.Module], steps: Sequence[Step]) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class ResidualNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for step in self._steps:
             x = self._taken(step, x)
-        return self._apply_module("output", _pooled(x))
+        return x
 
     def _taken(self, step: Step, x: Tensor) -> Tensor:
         y = x
@@ -71,8 +71,10 @@ class ResidualNetwork(nn.Module):
         return y
 
 
-def _pooled(x: Tensor) -> Tensor:
-    """[batch, channels]: means over the image."""
-    if is_batch_innermost(x):
-        return x.movedim(0, -1).flatten(1, 2).mean(dim=1).t()
-    return x.mean(dim=(2, 3))
+class GlobalAverage(nn.Module):
+    """[batch, channels, height, width] to [batch, channels]: the mean of each channel; the batch lies as it lay."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if is_batch_innermost(x):
+            return x.movedim(0, -1).flatten(1, 2).mean(dim=1).t()
+        return x.mean(dim=(2, 3))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from models.rewiring.rewiring import Moment, Rewired, State
+from models.rewiring.rewiring import Moment, Rewired, Rewiring, State
 from models.types import setting
 
 if TYPE_CHECKING:
@@ -13,16 +13,12 @@ if TYPE_CHECKING:
 
 
 @setting
-class Static:
+class Static(Rewiring):
     kind: Literal["static"] = "static"
 
     def due(self, moment: Moment) -> bool:
         del moment
         return False
-
-    def start(self, layers: Sequence["SparseLayer"]) -> State:
-        del layers
-        return None
 
     def __call__(
         self, state: State, layers: Sequence["SparseLayer"], moment: Moment, generator: torch.Generator

@@ -73,18 +73,23 @@ class Given(Dictating):
             with safe_open(path, framework="pt") as file:
                 metadata, names = file.metadata() or {}, list(file.keys())
                 packed = {name: file.get_tensor(name) for name in names if name.startswith("connections/")}
-        except SafetensorError as error:
-            raise ValueError(f"file: {self.file!r} is neither a .npz nor a checkpoint ({error})") from None
-        if "run" not in metadata:
-            raise ValueError(f"file: {self.file!r} is neither a .npz nor a checkpoint of a run")
-        shapes = _shapes(json.loads(metadata["run"]))
+            shapes = _shapes(json.loads(metadata["run"]))
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"file: {self.file!r} is neither a .npz nor a checkpoint ({error!r:.200})") from None
         for layer in layers:
             if shapes.get(layer.name) != layer.weight:
                 found = f"has shape {list(shapes[layer.name])}" if layer.name in shapes else "is not"
                 raise ValueError(
                     f"file: {layer.name} {found} in {self.file!r}; this network's has shape {list(layer.weight)}"
                 )
-        return [self._connections(layer, _unpacked(layer, packed)) for layer in layers]
+        return [self._unpacked(layer, packed) for layer in layers]
+
+    def _unpacked(self, layer: LayerShape, packed: Mapping[str, Tensor]) -> Connections:
+        prefix = f"connections/{layer.name}/"
+        own = {name.removeprefix(prefix): tensor for name, tensor in packed.items() if name.startswith(prefix)}
+        if not _is_whole(layer, own):
+            raise ValueError(f"file: the connections of {layer.name} in {self.file!r} are damaged")
+        return self._connections(layer, unpack_connections(layer.weight, own).positions)
 
 
 def _shapes(run: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -93,7 +98,15 @@ def _shapes(run: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {layer.name: layer.weight for layer in layers}
 
 
-def _unpacked(layer: LayerShape, packed: Mapping[str, Tensor]) -> Tensor:
-    prefix = f"connections/{layer.name}/"
-    own = {name.removeprefix(prefix): tensor for name, tensor in packed.items() if name.startswith(prefix)}
-    return unpack_connections(layer.weight, own).positions
+def _is_whole(layer: LayerShape, packed: Mapping[str, Tensor]) -> bool:
+    """Whether these are the tensors that `pack_connections` makes for such a layer."""
+    if any(tensor.ndim != 1 for tensor in packed.values()):
+        return False
+    if set(packed) == {"bits"}:
+        bits = packed["bits"]
+        return bits.dtype == torch.uint8 and bits.numel() == -(-layer.total // 8)
+    if set(packed) != {"rows", "columns"} or any(tensor.dtype != torch.int32 for tensor in packed.values()):
+        return False
+    rows, columns = packed["rows"], packed["columns"]
+    fits = bool((rows >= 0).all() & (columns >= 0).all() & (columns < layer.total // layer.outputs).all())
+    return fits and rows.numel() == layer.outputs and int(rows.sum()) == columns.numel()

@@ -1,17 +1,27 @@
 """GraSP: connections that the gradient flow needs. Wang, Zhang and Grosse 2020, arXiv 2002.07376."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
 
 from models.connections import Connections
 from models.data.samples import Samples
 from models.gradient_flow import probing
+from models.layers import BatchNorm1d, BatchNorm2d, LayerNorm, MaxPool2d
 from models.topologies.scoring import Scoring, Select, Values
 from models.types import Count, Positive, setting
 from models.untrained import Untrained
+
+PLAIN: Mapping[type[nn.Module], type[nn.Module]] = {
+    BatchNorm1d: nn.BatchNorm1d,
+    BatchNorm2d: nn.BatchNorm2d,
+    LayerNorm: nn.LayerNorm,
+    MaxPool2d: nn.MaxPool2d,
+}
+"""Layers that have no second derivative where the batch is innermost, and torch's own, which have the same state."""
 
 
 @setting
@@ -48,26 +58,33 @@ class GraSP(Scoring):
         return select(self.scores(network, self.batch(network.train, generator)))
 
     def scores(self, network: Untrained, batch: Samples) -> list[Tensor]:
-        """[total] of each layer"""
-        weights = network.weights(network.dense)
+        """[total] of each layer. Raises: ValueError where the network has a layer without a second derivative."""
+        module = network.build()
+        for part in module.modules():
+            part.__class__ = PLAIN.get(type(part), type(part))
+        weights = network.weights(module)
         places = torch.arange(len(batch))
         halves = [batch.at(half) for half in (places[: len(batch) // 2], places[len(batch) // 2 :])]
-        per_half = [torch.autograd.grad(self._loss(network, half), weights) for half in halves]
+        losses = [self._loss(network, module, half) for half in halves]
+        _refuse_opaque(losses[0])
+        per_half = [torch.autograd.grad(loss, weights, create_graph=True) for loss in losses]
         gradient = [first + second for first, second in zip(*per_half, strict=True)]
-        products = [self._product(network, half, weights, gradient) for half in halves]
-        return [
-            (weight.detach() * (first + second)).flatten()
-            for weight, first, second in zip(weights, *products, strict=True)
-        ]
+        along = torch.stack([(g * g.detach()).sum() for g in gradient]).sum()
+        products = torch.autograd.grad(along, weights)
+        return [(w.detach() * product).flatten() for w, product in zip(weights, products, strict=True)]
 
-    def _product(
-        self, network: Untrained, half: Samples, weights: Sequence[Tensor], vector: Sequence[Tensor]
-    ) -> tuple[Tensor, ...]:
-        """Hessian of the half's loss, times the vector."""
-        gradient = torch.autograd.grad(self._loss(network, half), weights, create_graph=True)
-        along = torch.stack([(g * v).sum() for g, v in zip(gradient, vector, strict=True)]).sum()
-        return torch.autograd.grad(along, weights)
+    def _loss(self, network: Untrained, module: nn.Module, half: Samples) -> Tensor:
+        with probing(module):
+            return network.loss(module(half.x) / self.temperature, half.y)
 
-    def _loss(self, network: Untrained, half: Samples) -> Tensor:
-        with probing(network.dense):
-            return network.loss(network.dense(half.x) / self.temperature, half.y)
+
+def _refuse_opaque(loss: Tensor) -> None:
+    # Asked for some inputs alone, autograd passes over a function that is differentiable once as if it were constant.
+    seen, ahead = set(), [loss.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if isinstance(node, BackwardCFunction):
+            raise ValueError(f"grasp needs a second derivative, which this network does not have ({node.name()})")
+        if node is not None and node not in seen:
+            seen.add(node)
+            ahead.extend(before for before, _ in node.next_functions)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from by_hand import problem, spec
 
-from app.trainer import Died, Done, Epoch, Failed, Trainer
+from app.line import Died, Done, Epoch, Failed
+from app.trainer import Trainer
 from models.seeds import derive
 from search import trials
 from search.points import Assignment

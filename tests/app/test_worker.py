@@ -11,6 +11,7 @@ from sqlalchemy import Engine, select
 from app import attendance, database, endings, events, fences, jobs, runs, tables
 from app.jobs import Job
 from app.settings import Settings
+from app.trainer import Trainer
 from app.worker import Supervisor
 from search import study
 
@@ -23,7 +24,7 @@ Meanwhile = Callable[[Callable[[], None]], None]
 def worker(store: Settings, db: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
     monkeypatch.setattr(attendance, "FLUSH_SECONDS", 0.0)
     db.dispose()  # no connection may be open where a trainer is forked
-    made = Supervisor(store)
+    made = Supervisor(store, lambda: Trainer(store.data_dir))
     yield made
     made.stop()
     made.work()
@@ -103,6 +104,17 @@ def test_a_trainer_that_dies_costs_an_attempt_and_nothing_else(
     assert hand().trials(job) == {0: "complete", 1: "complete"}
     [lost] = [event.data for event in events.after(db, 0) if event.data.get("state") == "lost"]
     assert lost["error"] == "the trainer was killed by SIGKILL"
+
+
+def test_a_trainer_that_dies_while_idle_costs_nothing(
+    db: Engine, submit: Submit, hand: Hands, worker: Supervisor
+) -> None:
+    work(worker)
+    os.kill(worker._trainer._process.pid or 0, signal.SIGKILL)  # type: ignore[attr-defined]
+    worker._trainer._process.join()  # type: ignore[attr-defined]
+    job = submit(trials=1)
+    work(worker)
+    assert states(db, job) == [(0, 1, "complete")]
 
 
 def test_a_trainer_that_always_dies_fails_the_trial_with_the_reason(

@@ -48,7 +48,8 @@ def begin(
 
 def measured(run: Run) -> list[tuple[Any, ...]]:
     """The reports of a run, wall time apart."""
-    fields = ("epoch", "train_loss", "loss", "accuracy", "balanced_accuracy", "nnz", "churn", "egf_1", "egf_2", "lr")
+    measures = ("train_loss", "loss", "accuracy", "balanced_accuracy", "nnz", "churn", "explored", "egf_1", "egf_2")
+    fields = ("epoch", *measures, "lr")
     return [tuple(getattr(report, field) for field in fields) for report in run.reports]
 
 

@@ -17,11 +17,12 @@ from small_problem import IMAGE, begin, classes_in_space, measured, same_state
 from models import checkpoint
 from models.checkpoint import CheckpointError, load, save
 from models.connections import Connections, random_connections
-from models.networks import MLP, VGG, AnyNetwork, ResNet
+from models.networks import LSTM, MLP, VGG, AnyNetwork, ResNet
 from models.optimizers import SGD, Adam, AnyOptimizer
 from models.packing import pack, pack_connections, unpack, unpack_connections
 from models.recipe import Augmentation, Training
-from models.rewiring import SET, AnyRewiring
+from models.rewiring import DSR, SET, AnyRewiring, RigL, SparseMomentum
+from models.rewiring.drop import LinearDrop
 from models.schedules import AnySchedule, Cosine
 from models.seeds import generator
 from models.settings import from_plain, to_plain
@@ -38,9 +39,14 @@ EVERY = SET(fraction=0.4, every=4, grown="normal")
 CASES: dict[str, tuple[AnyNetwork, Training, AnyRewiring]] = {
     "mlp-momentum": (MLP(widths=(16, 10)), MOMENTUM, SET()),
     "mlp-adam-all": (MLP_WITH_ALL, ADAM, EVERY),
+    "lstm-adam": (LSTM(units=(6,), dropout=0.2), ADAM, SET(every=3)),
     "vgg-momentum": (VGG(channels=(4, 6), stride=2, widths=(8,)), MOMENTUM, SET(last_epoch="prune_only")),
     "vgg-adam-all": (CNN_WITH_ALL, MOVED, EVERY),
     "resnet-momentum": (ResNet(channels=(4, 8, 16), dropout=0.2), MOMENTUM, EVERY),
+    "vgg-adam-all-rigl": (CNN_WITH_ALL, MOVED, RigL(every=5)),
+    "vgg-adam-all-dsr": (CNN_WITH_ALL, MOVED, DSR(every=5, threshold=0.05)),
+    "mlp-adam-all-momentum": (MLP_WITH_ALL, ADAM, SparseMomentum(every=5)),
+    "mlp-unfired": (MLP(widths=(16, 10)), MOMENTUM, SET(every=5, drop=LinearDrop(), growth="unfired")),
 }
 
 

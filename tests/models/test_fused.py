@@ -17,7 +17,7 @@ from models.fused import FusedSteps
 from models.networks import MLP, VGG, AnyNetwork
 from models.optimizers import SGD, Adam, AdamW, AnyOptimizer
 from models.recipe import Augmentation, Loss, Training
-from models.rewiring import SET, Static
+from models.rewiring import DSR, SET, RigL, Static
 from models.training import Run
 
 PLAIN = MLP(widths=(16, 10))
@@ -114,9 +114,24 @@ def test_optimizers_known_here_learn_as_by_autograd(optimizer: AnyOptimizer, mon
     assert_same(fused, by_autograd(run(network, optimizer), monkeypatch))
 
 
-@pytest.mark.parametrize("rewiring", [Static(), SET(every=3), SET(last_epoch="prune_only")], ids=repr)
+@pytest.mark.parametrize(
+    "rewiring", [Static(), SET(every=3), SET(last_epoch="prune_only"), RigL(every=3), DSR(every=3)], ids=repr
+)
 def test_rewirings_between_steps_are_the_same(rewiring: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_same(run(rewiring=rewiring), by_autograd(run(rewiring=rewiring), monkeypatch))
+
+
+def test_only_the_steps_that_a_rewiring_observes_are_left_to_autograd(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, fused = run(rewiring=RigL(every=3)), []
+    call = FusedSteps.__call__
+
+    def counted(self: FusedSteps, batches: Any, rates: Any) -> Tensor:
+        fused.append(len(batches))
+        return call(self, batches, rates)
+
+    monkeypatch.setattr(FusedSteps, "__call__", counted)
+    list(made.train())
+    assert fused == [2, 1, 1, 2, 4]  # 12 steps in epochs of 4: all but the third and the sixth; .75 ends at 9
 
 
 def test_images_are_flattened(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from small_problem import IMAGE, begin, classes_in_space
 from untrained_problem import shapes
 
@@ -117,6 +119,39 @@ def test_files_of_another_kind_are_refused(name: str, content: bytes, tmp_path: 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=r"not a \.npz archive|neither a \.npz nor a checkpoint"):
         Given(file=name).counts(LAYERS, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "run", ["no JSON", "[]", '{"plan": {}}', '{"plan": {"network": {"kind": "of another program"}}}']
+)
+def test_checkpoints_of_another_program_are_refused(run: str, tmp_path: Path) -> None:
+    save_file({}, tmp_path / "other", {"run": run})
+    with pytest.raises(ValueError, match=r"neither a \.npz nor a checkpoint"):
+        Given(file="other").counts(LAYERS, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        {},
+        {"bits": torch.zeros(23, dtype=torch.uint8)},
+        {"bits": torch.zeros(24)},
+        {"rows": torch.ones(16).int()},
+        {"rows": torch.ones(16).int(), "columns": torch.zeros(15).int()},
+        {"rows": torch.ones(15).int(), "columns": torch.zeros(15).int()},
+        {"rows": torch.tensor([-1, *[1] * 15]).int(), "columns": torch.zeros(14).int()},
+        {"rows": torch.ones(16).int(), "columns": torch.full((16,), 12).int()},
+    ],
+    ids=lambda packed: "-".join(f"{name}{len(each)}" for name, each in packed.items()),
+)
+def test_damaged_connections_of_a_checkpoint_are_refused(packed: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    checkpoint.save(begin(), tmp_path / "run")
+    with safe_open(tmp_path / "run", framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys() if "/fc1/" not in name}  # noqa: SIM118
+        metadata = file.metadata()
+    save_file(tensors | {f"connections/fc1/{name}": each for name, each in packed.items()}, tmp_path / "bad", metadata)
+    with pytest.raises(ValueError, match="the connections of fc1 in 'bad' are damaged"):
+        Given(file="bad").counts(LAYERS, tmp_path)
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:

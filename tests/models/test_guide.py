@@ -19,7 +19,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE, flags=re.DOTALL)
 
 
 def defined(name: str) -> Any:
-    [block] = [block for block in BLOCKS if f"class {name}:" in block]
+    [block] = [block for block in BLOCKS if f"class {name}" in block]
     namespace: dict[str, Any] = {"__name__": "guide"}
     exec(block, namespace)
     return namespace[name]

@@ -12,20 +12,16 @@ from models.gradient_flow import whole_norm
 from models.measures import (
     AnyMeasure,
     DeadNeurons,
-    Explored,
     Gap,
     GradientNorms,
     Noise,
     Sharpness,
     Topology,
     Trained,
-    watch,
 )
 from models.measures.topology import kept
 from models.networks import MLP, VGG, ResNet
 from models.networks.shapes import LayerShape
-from models.optimizers import SGD
-from models.recipe import Training
 from models.rewiring import SET, Static
 from models.seeds import generator
 from models.settings import from_plain, to_plain
@@ -45,10 +41,9 @@ NETWORKS = {
 
 def trained(network: Any = NETWORKS["mlp"], **options: Any) -> Trained:
     split = classes_in_space((12,) if isinstance(network, MLP) else IMAGE, train=60)
-    run = begin(network, split, **options)
-    found = watch(run)
+    run = begin(network, **({"split": split} | options))
     list(run.train())
-    return found
+    return Trained(run)
 
 
 @pytest.fixture(scope="module")
@@ -121,19 +116,6 @@ def test_static_connections_have_not_moved_and_rewired_ones_have() -> None:
     assert 0 < some < more < 1
 
 
-@pytest.mark.parametrize(("epochs", "share"), [(20, 0.53), (70, 0.91), (100, 0.97)])
-def test_rewiring_explores_as_much_as_computed(epochs: int, share: float) -> None:
-    split = classes_in_space((100,), train=8, held_out=8)
-    rewiring = SET(fraction=0.3, grown="normal")  # SET replaces weights of exactly 0 besides
-    training = Training(epochs=epochs + 1, batch_size=8, optimizer=SGD(lr=1e-9))  # none after the last epoch
-    done = watch(begin(MLP(widths=(100,)), split, 0.1, rewiring, training=training))
-    list(done.run.train())
-    assert done.exploration.shares[0] == pytest.approx(share, abs=0.01)
-    found = Explored()(done, generator(0))
-    assert found["explored_by_layer"] == list(done.exploration.shares)
-    assert found["explored"] == sum(done.exploration.counts) / (100 * 100 + 100 * 3)
-
-
 def test_kept_connections_come_back_from_json(finished: dict[str, Trained]) -> None:
     for done in finished.values():
         found = json.loads(json.dumps(Topology(keep=True)(done, generator(0))))
@@ -147,11 +129,6 @@ def test_connections_of_few_weights_are_kept_by_their_columns() -> None:
     found = Topology(keep=True)(done, generator(0))
     assert "columns" in found["kept"][1]
     assert [each.hash() for each in kept(found)] == [each.hash() for each in done.first]
-
-
-def test_static_connections_explore_no_others() -> None:
-    done = trained(rewiring=Static())
-    assert Explored()(done, generator(0))["explored"] == sum(done.run.plan.counts) / (12 * 12 + 12 * 8 + 8 * 3)
 
 
 def test_dead_units_are_those_that_are_silent_or_heard_by_none() -> None:

@@ -5,7 +5,16 @@ import torch
 from torch import nn
 
 from models.connections import random_connections
-from models.layers import BatchNorm1d, BatchNorm2d, Dropout, MaxPool2d, SparseConv2d, activation, sparse_layers
+from models.layers import (
+    BatchNorm1d,
+    BatchNorm2d,
+    Dropout,
+    MaxPool2d,
+    SparseConv2d,
+    SparseRecurrent,
+    activation,
+    sparse_layers,
+)
 from models.networks import MLP, VGG, AnyNetwork, LeNet5, LeNet300100, ResNet
 from models.networks.stack import Activation
 from models.seeds import generator
@@ -72,14 +81,17 @@ def test_the_published_sizes() -> None:
 
 @pytest.mark.parametrize("network", NETWORKS, ids=named)
 def test_scaling_changes_hidden_sizes_and_nothing_else(network: Any) -> None:
-    kept = type(network)(keep_dense=("output",), activation="silu", dropout=0.25)
+    fields = {"keep_dense": ("output",), "dropout": 0.25, "activation": "silu"}
+    given = {name: value for name, value in fields.items() if hasattr(network, name)}
+    kept = type(network)(**given)
     same, double, tiny = (kept.scaled(factor) for factor in (1.0, 2.0, 1e-6))
     shapes = [layer.weight for layer in kept.layers(IMAGE, 10)]
     assert [layer.weight for layer in same.layers(IMAGE, 10)] == shapes
     assert [layer.weight[0] for layer in double.layers(IMAGE, 10)] == [*(2 * shape[0] for shape in shapes[:-1]), 10]
-    assert [layer.weight[0] for layer in tiny.layers(IMAGE, 10)] == [*(1 for _ in shapes[:-1]), 10]
+    gates = getattr(network, "layer", SparseRecurrent).gates if hasattr(network, "units") else 1
+    assert [layer.weight[0] for layer in tiny.layers(IMAGE, 10)] == [*(gates for _ in shapes[:-1]), 10]
     assert [layer.name for layer in tiny.layers(IMAGE, 10)] == [layer.name for layer in kept.layers(IMAGE, 10)]
-    assert (double.keep_dense, double.activation, double.dropout) == (("output",), "silu", 0.25)
+    assert {name: getattr(double, name) for name in given} == given
 
 
 @pytest.mark.parametrize("network", CONVOLUTIONAL, ids=named)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -5,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.connections import random_connections
+from models.connections import Connections, random_connections
 from models.layers import BatchNorm2d, Dropout, sparse_layers
 from models.layers.layout import is_batch_innermost
-from models.networks import ResNet
+from models.networks import MLP, ResNet
 from models.networks.resnet_module import Shortcut
 from models.seeds import generator
 
@@ -109,6 +110,34 @@ def test_a_shortcut_takes_every_second_pixel_and_fills_up_with_zeros(innermost: 
     assert not found[:, 2:].any()
     assert is_batch_innermost(found) == innermost
     assert Shortcut(stride=1, out=2)(given) is given
+
+
+def test_a_perceptron_with_skips_adds_what_a_layer_gives_to_what_it_got() -> None:
+    network = MLP(widths=(7, 7, 5, 5), skip=True, activation="silu")
+    module = network.build((12,), 3, [Connections.full(each.weight) for each in network.layers((12,), 3)], generator(0))
+    weights = [layer.to_dense() for layer in sparse_layers(module).values()]
+    inputs = torch.randn(4, 12, generator=generator(1))
+    h = functional.silu(inputs @ weights[0].t())
+    h = h + functional.silu(h @ weights[1].t())
+    h = functional.silu(h @ weights[2].t())
+    h = h + functional.silu(h @ weights[3].t())
+    torch.testing.assert_close(module(inputs), h @ weights[4].t())
+    assert list(sparse_layers(module)) == ["fc1", "fc2", "fc3", "fc4", "output"]
+
+
+def test_skips_leave_first_weights_as_they_are_and_take_images() -> None:
+    plain = MLP(widths=(6, 6), batch_norm=True, dropout=0.2)
+    active = [random_connections(each.weight, each.total // 2, generator(2)) for each in plain.layers(IMAGE, 4)]
+    one, other = (each.build(IMAGE, 4, active, generator(3)) for each in (plain, replace(plain, skip=True)))
+    assert list(one.state_dict()) == list(other.state_dict())
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(one.parameters(), other.parameters(), strict=True))
+    assert other(x()).shape == (6, 4)
+    assert not torch.equal(one.eval()(x()), other.eval()(x()))
+
+
+def test_skips_without_two_layers_of_one_width_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"skip: two hidden layers of one width .* not \[6, 5\]"):
+        MLP(widths=(6, 5), skip=True)
 
 
 def test_dropout_stands_between_the_convolutions_of_a_block() -> None:

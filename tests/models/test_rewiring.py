@@ -2,7 +2,10 @@
 
 import copy
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +14,23 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from models.connections import Connections, random_connections
+from models.dense_gradient import DenseGradient, watching
 from models.layers import SparseConv2d, SparseLayer, SparseLinear
-from models.rewiring import SET, AnyRewiring, Moment, Rewired, Rewiring, Static
-from models.rewiring.set import removed_by_sign
+from models.rewiring import (
+    DSR,
+    SET,
+    AnyRewiring,
+    Moment,
+    NeuronSET,
+    Pruning,
+    Rewired,
+    Rewiring,
+    RigL,
+    SparseMomentum,
+    Static,
+)
+from models.rewiring.drop import CosineDrop, LinearDrop
+from models.rewiring.removal import removed_by_sign
 from models.seeds import generator
 from models.types import members
 
@@ -21,10 +38,16 @@ MIDWAY = Moment(step=10, steps=30, epoch=1, epochs=3, ends_epoch=True)
 LAST = Moment(step=30, steps=30, epoch=3, epochs=3, ends_epoch=True)
 
 REWIRINGS = [
-    *(member() for member in members(AnyRewiring)),
+    *(member() for member in members(AnyRewiring) if not issubclass(member, Pruning)),  # these have tests of their own
+    NeuronSET(importance="in", most=0.3),
     SET(grown="normal"),
     SET(fraction=1.0),
     SET(every=10, last_epoch="prune_only"),
+    SET(removal="magnitude", drop=CosineDrop(), until=0.75),
+    SET(growth="unfired", drop=LinearDrop()),
+    RigL(fraction=1.0),
+    DSR(threshold=0.3),
+    SparseMomentum(fraction=1.0, every=10),
 ]
 rewirings = pytest.mark.parametrize("rewiring", REWIRINGS, ids=repr)
 densities = pytest.mark.parametrize("density", [0.05, 0.5, 1.0])
@@ -42,7 +65,20 @@ def network(density: float) -> list[SparseLayer]:
 def rewire(
     rewiring: Rewiring, layers: list[SparseLayer], moment: Moment = MIDWAY, seed: int = 0
 ) -> list[Rewired | None]:
-    return rewiring(rewiring.start(layers), layers, moment, generator(seed))[1]
+    state = rewiring.start(layers)
+    moment = replace(moment, gradients=gradients(layers))
+    if rewiring.observes(moment):
+        state = rewiring.observe(state, moment)
+    return rewiring(state, layers, moment, generator(seed))[1]
+
+
+def gradients(layers: Sequence[SparseLayer]) -> list[DenseGradient]:
+    """Of a batch that each layer sees as it would see its inputs."""
+    with watching(layers) as found:
+        for layer in layers:
+            shape = (4, layer.in_channels, 5, 5) if isinstance(layer, SparseConv2d) else (4, layer.connections.shape[1])
+            layer(torch.randn(shape, generator=generator(5))).sin().square().sum().backward()
+    return found
 
 
 def one(rewiring: Rewiring, layer: SparseLayer, moment: Moment = MIDWAY, seed: int = 0) -> Rewired:
@@ -62,10 +98,14 @@ def layer_with(values: list[float], total: int = 200) -> SparseLinear:
 @densities
 def test_the_count_of_connections_never_changes_before_the_end(rewiring: Rewiring, density: float) -> None:
     layers = network(density)
-    for layer, after in zip(layers, rewire(rewiring, layers), strict=True):
-        if after is not None:
-            assert after.connections.nnz == layer.connections.nnz
-            assert after.connections.shape == layer.connections.shape
+    counts, rewired = tuple(layer.connections.nnz for layer in layers), rewire(rewiring, layers)
+    left = []
+    for layer, after in zip(layers, rewired, strict=True):
+        left.append(layer.connections.nnz if after is None else after.connections.nnz)
+        assert after is None or after.connections.shape == layer.connections.shape
+    asked = rewiring.asked(counts, rewired, MIDWAY, rewiring.start(layers))
+    assert (sum(left) if isinstance(asked, int) else tuple(left)) == asked
+    assert sum(left) == sum(counts)
 
 
 @rewirings
@@ -99,7 +139,8 @@ def test_a_full_layer_stays_and_uses_no_randomness(rewiring: Rewiring) -> None:
     layers = network(1.0)
     stream = generator(0)
     before = stream.get_state()
-    _, after = rewiring(rewiring.start(layers), layers, MIDWAY, stream)
+    moment = replace(MIDWAY, gradients=gradients(layers))
+    _, after = rewiring(rewiring.start(layers), layers, moment, stream)
     assert after == [None, None, None]
     assert torch.equal(stream.get_state(), before)
 
@@ -287,6 +328,43 @@ def test_set_is_due_when_it_says(rewiring: SET, steps: list[int]) -> None:
 def test_every_must_be_a_positive_number_of_steps() -> None:
     with pytest.raises(ValueError, match=r"SET.every: 0 is not allowed"):
         SET(every=0)
+
+
+@pytest.mark.parametrize("options", [{"until": 0.75}, {"drop": CosineDrop()}], ids=repr)
+def test_pruning_at_the_end_is_refused_where_nothing_is_dropped_there(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"SET.last_epoch: 'prune_only' is not allowed .* it must be 'skip'"):
+        SET(last_epoch="prune_only", **options)
+
+
+def test_set_by_magnitude_removes_the_share_of_all_whatever_their_sign() -> None:
+    layer = layer_with([0.1, 0.2, 0.3, 0.4, -5.0, -6.0])
+    after = one(SET(fraction=0.5, removal="magnitude"), layer)
+    assert torch.equal(after.survivors, layer.connections.positions[3:])
+    assert after.grown.numel() == 3
+
+
+def test_set_drops_less_as_its_share_falls() -> None:
+    layer = SparseLinear(60, 40, density=0.2, generator=generator(0))
+    rewiring = SET(fraction=0.3, removal="magnitude", drop=LinearDrop())
+    for step, share in ((10, 0.2), (20, 0.1)):
+        after = one(rewiring, layer, Moment(step, 30, step // 10, 3, ends_epoch=True))
+        assert after.grown.numel() == math.floor(share * 480)
+
+
+def test_unfired_growth_takes_positions_never_active_while_there_are_any() -> None:
+    layer, stream = layer_with([1.0, 2.0, 3.0, 4.0, 5.0], total=12), generator(1)
+    rewiring = SET(fraction=0.4, removal="magnitude", growth="unfired")
+    state, seen = rewiring.start([layer]), set(layer.connections.positions.tolist())
+    for fresh in (2, 2, 2, 1, 0):
+        layer.assign(torch.arange(1.0, 6.0))
+        state, [after] = rewiring(state, [layer], MIDWAY, stream)
+        assert after is not None
+        assert after.grown.numel() == 2
+        assert len(set(after.grown.tolist()) - seen) == fresh
+        seen |= set(after.grown.tolist())
+        assert state.positions[0].tolist() == sorted(seen)
+        layer.rewire(after)
+    assert len(seen) == 12
 
 
 def test_connections_before_a_rewiring_are_values_that_stay() -> None:

@@ -2,11 +2,13 @@
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from small_problem import IMAGE, classes_in_space
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.autograd.functional import hessian
 from torch.func import functional_call
 from untrained_problem import CONVOLUTIONAL, PERCEPTRON, seen, shapes
@@ -63,10 +65,17 @@ def test_snip_is_the_slope_of_the_loss_along_each_connection(shape: MLP | VGG) -
             assert float(score[position]) == pytest.approx(abs(slope), rel=1e-4, abs=1e-9)
 
 
-def test_grasp_is_the_weight_times_the_product_of_explicit_hessian_and_gradient() -> None:
-    network = in_double(seen(SMOOTH, classes_in_space((5,))))
+@pytest.mark.parametrize(
+    "shape",
+    # What leaves a layer of one unit lies as if its batch were innermost.
+    [SMOOTH, MLP(widths=(1, 3), activation="silu", batch_norm=True), MLP(widths=(3, 1), activation="sigmoid")],
+    ids=["smooth", "narrow", "narrow at the end"],
+)
+def test_grasp_is_the_weight_times_the_product_of_explicit_hessian_and_gradient(shape: MLP) -> None:
+    network = in_double(seen(shape, classes_in_space((5,))))
     topology = GraSP(per_class=5, temperature=3.0)
     batch = topology.batch(network.train, generator(0))
+    found = torch.cat(topology.scores(network, batch))
     halves = [batch.at(torch.arange(15)[:7]), batch.at(torch.arange(15)[7:])]
     parts = named_weights(network)
     sizes = [part.numel() for part in parts.values()]
@@ -79,7 +88,7 @@ def test_grasp_is_the_weight_times_the_product_of_explicit_hessian_and_gradient(
     flat = torch.cat([part.flatten() for part in parts.values()])
     gradient = torch.func.grad(loss)(flat)
     expected = flat * (hessian(loss, flat) @ gradient)
-    torch.testing.assert_close(torch.cat(topology.scores(network, batch)), expected, rtol=1e-8, atol=1e-14)
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-14)
 
 
 def test_grasp_keeps_what_the_gradient_flow_would_lose_most_without() -> None:
@@ -101,6 +110,30 @@ def test_grasp_keeps_what_the_gradient_flow_would_lose_most_without() -> None:
         changed[name].view(-1)[inner] *= 1 - share
         lost = (flow(parts) - flow(changed)) / (2 * share)
         assert float(found[position]) == pytest.approx(lost, rel=1e-3, abs=1e-7)
+
+
+class Opaque(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return 2 * x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> Tensor:
+        return 2 * dy
+
+
+class Doubled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return Opaque.apply(x)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def test_grasp_refuses_a_network_without_a_second_derivative() -> None:
+    network = seen(PERCEPTRON)
+    module = network.build()
+    module.add_module("doubled", Doubled())
+    with pytest.raises(ValueError, match="grasp needs a second derivative"):
+        GraSP(per_class=5)(replace(network, build=lambda: module), [20, 20, 20], generator(0))
 
 
 def test_the_batch_of_grasp_has_as_many_of_each_class() -> None:

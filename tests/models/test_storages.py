@@ -17,11 +17,12 @@ from models import checkpoint, optimizers
 from models.connections import Connections, random_connections
 from models.data.samples import Samples, Split
 from models.layers import SparseConv2d, SparseLayer, SparseLinear
-from models.networks import MLP, VGG, LeNet5, ResNet
+from models.networks import GRU, LSTM, MLP, VGG, LeNet5, ResNet
 from models.optimizers import AnyOptimizer
 from models.recipe import Training
 from models.rewired import Rewired
-from models.rewiring import SET
+from models.rewiring import DSR, SET, AnyRewiring, RigL, SparseMomentum
+from models.rewiring.drop import CosineDrop
 from models.seeds import generator
 from models.training import Run
 from models.types import StorageKind, members
@@ -37,7 +38,10 @@ NETWORKS = {
     "normed": (MLP(widths=(16, 10), batch_norm=True, activation="silu", keep_dense=("output",)), (12,)),
     "lenet5": (LeNet5(channels=(3, 4), width=8), (1, 20, 20)),
     "vgg": (VGG(channels=(4, "pool", 5), stride=2), IMAGE),
+    "skips": (MLP(widths=(10, 10), skip=True, batch_norm=True), (12,)),
     "resnet": (ResNet(channels=(4, 8, 16), dropout=0.2), IMAGE),
+    "lstm": (LSTM(units=(6, 5), dropout=0.2), IMAGE),
+    "gru": (GRU(units=(6,)), (12,)),
 }
 
 
@@ -131,7 +135,7 @@ def of(
     name: str,
     storage: StorageKind,
     optimizer: AnyOptimizer | None = None,
-    rewiring: SET | None = None,
+    rewiring: AnyRewiring | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> Run:
     """A run, in double precision so that rounding decides no rewiring."""
@@ -168,8 +172,21 @@ def test_trainings_with_rewirings_agree_for_every_optimizer(optimizer: AnyOptimi
     assert_same_training(of("mlp", "masked", optimizer), of("mlp", "compressed", optimizer))
 
 
-@pytest.mark.parametrize("rewiring", [SET(every=2), SET(last_epoch="prune_only"), SET(fraction=1.0)], ids=repr)
-def test_trainings_agree_for_every_rewiring(rewiring: SET) -> None:
+@pytest.mark.parametrize(
+    "rewiring",
+    [
+        SET(every=2),
+        SET(last_epoch="prune_only"),
+        SET(fraction=1.0),
+        SET(removal="magnitude", drop=CosineDrop(), growth="unfired", every=2, until=0.8),
+        RigL(every=2),
+        RigL(every="epoch", fraction=1.0),
+        DSR(every=2, threshold=0.1),
+        SparseMomentum(every=2),
+    ],
+    ids=repr,
+)
+def test_trainings_agree_for_every_rewiring(rewiring: AnyRewiring) -> None:
     assert_same_training(of("vgg", "masked", rewiring=rewiring), of("vgg", "compressed", rewiring=rewiring))
 
 

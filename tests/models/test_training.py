@@ -21,7 +21,7 @@ from models.losses import loss_function
 from models.networks import MLP, VGG, AnyNetwork, LeNet5
 from models.optimizers import SGD, Adam
 from models.recipe import Augmentation, Training
-from models.rewiring import SET, Moment, Rewired, Static
+from models.rewiring import SET, Asked, Moment, Rewired, Rewiring, Static
 from models.schedules import Constant, Cosine
 from models.seeds import generator
 from models.training import ConnectionLeak, Diverged, Run, batch_sizes
@@ -135,6 +135,18 @@ def test_churn_is_the_share_of_connections_grown_in_the_epoch() -> None:
     assert 0.45 < report.churn <= 0.5
 
 
+def test_the_explored_share_is_that_of_all_masks_there_have_been() -> None:
+    run = begin(rewiring=SET(fraction=0.5), density=0.2)
+    masks = [layer.connections.mask() for layer in run.layers.values()]
+    for report in run.train():
+        masks = [mask | layer.connections.mask() for mask, layer in zip(masks, run.layers.values(), strict=True)]
+        share = sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
+        assert report.explored == share  # one rewiring an epoch: the report comes after it
+    assert 0.2 < share < 1
+    *_, last = begin(rewiring=Static(), density=0.2).train()
+    assert last.explored == sum(last.nnz) / 382
+
+
 def test_prune_only_leaves_fewer_connections_after_the_last_epoch_alone() -> None:
     run = begin(rewiring=SET(fraction=0.3, last_epoch="prune_only"))
     reports = list(run.train())
@@ -149,16 +161,13 @@ def test_pruning_everything_at_the_end_is_reported_as_it_is() -> None:
 
 
 @dataclass(frozen=True)
-class Leaky:
+class Leaky(Rewiring):
     """Keeps all connections, but in the second layer and at the third step one more or one less than there were."""
 
     change: int
 
     def due(self, moment: Moment) -> bool:
         return moment.step == 3
-
-    def start(self, layers: Sequence[Any]) -> None:
-        return None
 
     def __call__(
         self, state: None, layers: Sequence[Any], moment: Moment, stream: torch.Generator
@@ -179,6 +188,20 @@ def test_a_rewiring_that_leaks_one_connection_fails_the_training(change: int) ->
     assert (caught.value.layer, caught.value.asked, caught.value.counted) == ("fc2", asked, asked + change)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     assert run.reports == []
+
+
+class LeakyInAll(Leaky):
+    """Says only how many connections there are to be in all."""
+
+    def asked(self, counts: tuple[int, ...], rewired: Sequence[Rewired | None], moment: Moment, state: None) -> Asked:
+        return sum(counts)
+
+
+def test_where_only_the_total_is_asked_a_leak_is_one_of_the_total() -> None:
+    run = begin(rewiring=LeakyInAll(1))
+    total = sum(run.plan.counts)
+    with pytest.raises(ConnectionLeak, match=f"layer all: {total} connections were asked, {total + 1}"):
+        list(run.train())
 
 
 def test_a_layer_that_does_not_do_as_told_fails_the_training(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from search_stubs import job, outcome, problem
 from models.optimizers import SGD, Adam
 from models.rewiring import SET, Static
 from models.types import kind_of, members
-from search import study
+from search import cohorts, study
 from search.choices import Choices
 from search.faults import InvalidSpec
 from search.points import Assignment
@@ -215,3 +215,11 @@ def test_a_job_without_choices_is_itself():
     spec = job()
     assert applied(spec, ()) == spec
     assert Choices() == spec.search.choices
+
+
+def test_only_points_of_one_recipe_and_one_topology_are_trained_in_lockstep():
+    choices = {"training.optimizer.lr": [0.01, 0.1], "topology": [{"kind": "random"}, {"kind": "snip"}]}
+    spec = varying(choices, sampler={"kind": "random"}, trials=12)
+    found = points(spec)
+    kinds = {cohorts.kind(spec, each) for each in found}
+    assert len(kinds) == len({each.regime for each in found}) == 4

@@ -80,3 +80,25 @@ def test_a_split_without_every_class_is_refused_with_the_numbers():
 def test_an_unknown_file_is_refused(tmp_path):
     fault = refusal(spec(data={"kind": "files", "name": "nothing.npz"}), tmp_path)
     assert fault["field"].startswith("data")
+
+
+@pytest.mark.parametrize("rewiring", [{"kind": "rigl"}, {"kind": "dsr"}, {"kind": "momentum"}, {"kind": "set"}])
+def test_a_rewiring_that_would_never_begin_is_refused_with_the_steps_there_are(rewiring):
+    # 1,150 samples to learn from, the validation part apart: 5 epochs of 18 batches of 64.
+    training = {"epochs": 5, "batch_size": 64}
+    examine(spec(rewiring=rewiring | {"every": 44, "until": 0.5}, training=training), None)
+    fault = refusal(spec(rewiring=rewiring | {"every": 45, "until": 0.5}, training=training))
+    assert (fault["field"], fault["value"]) == ("rewiring.every", 45)
+    assert "rewiring ends with step 45 of the 90 of a trial" in fault["message"]
+
+
+def test_pruning_at_the_end_alone_is_no_idle_rewiring():
+    examine(spec(rewiring={"kind": "set", "every": 10_000, "last_epoch": "prune_only"}), None)
+
+
+def test_an_average_of_every_weight_is_refused_where_there_are_too_many():
+    wide = {"kind": "mlp", "widths": [20_000, 20_000]}
+    examine(spec(network=wide, rewiring={"kind": "rigl", "every": "epoch"}), None)
+    fault = refusal(spec(network=wide, rewiring={"kind": "momentum"}))
+    assert fault["field"] == "rewiring"
+    assert "401480000 weights" in fault["message"]

@@ -2,13 +2,14 @@
 
 import json
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from optuna.storages import InMemoryStorage
 
 from models.data import samples
 from models.evaluation import Evaluation
+from models.rewiring import SET
 from search import confirm, early_stopping, remembered, study, trials
 from search.points import Assignment, Finished, Outcome
 from search.problem import examine, split_seed
@@ -222,3 +223,13 @@ def test_data_that_changed_since_the_job_was_submitted_is_refused():
     list(trials.perform(spec, assignment(spec, "search"), None, submitted.data_hash))
     with pytest.raises(DataChanged, match="has changed"):
         list(trials.perform(spec, assignment(spec, "search"), None, "0" * 64))
+
+
+def test_after_a_retraining_the_last_training_is_measured():
+    space = {"space": {"kind": "budget", "density": 0.2}, "trials": 1}
+    found = parse(SPEC | {"retraining": {"weights": "keep"}, "search": space, "confirm": None})
+    examine(found, None)
+    *_, outcome = trials.perform(found, replace(assignment(found, "search"), rewiring=SET()), None)
+    # It is static: what moved, moved before it began.
+    assert outcome.measures["topology"]["moved"] == 0
+    assert outcome.epochs == 2 * 3

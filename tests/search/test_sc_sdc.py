@@ -13,7 +13,7 @@ from models.layers.initialisation import scale_for
 from models.optimizers import SGD, Adam, AdamW
 from models.recipe import Augmentation
 from models.rewiring import SET, Static
-from search import sc_sdc, study, trials
+from search import cohorts, sc_sdc, study, trials
 from search.faults import InvalidSpec
 from search.points import Assignment, Finished, Outcome
 from search.problem import Problem, examine
@@ -149,7 +149,7 @@ def test_regimes_are_crossed_and_say_what_is_on():
         "initialisations": ["same_dist"],
         "optimizers": [{"kind": "sgd", "lr": 0.1, "weight_decay": 0.3}, {"kind": "adamw"}],
         "activations": ["relu", "sigmoid"],
-        "regularisers": [[], ["batch_norm"], ["weight_decay", "augmentation"]],
+        "regularisers": [[], ["batch_norm", "skip"], ["weight_decay", "augmentation"]],
         "weight_decay": 0.002,
     }
     given = {"augmentation": {"shift": 1}}
@@ -158,6 +158,7 @@ def test_regimes_are_crossed_and_say_what_is_on():
     for point, each in found:
         chosen = point.regime.regularisers
         assert each.network.batch_norm == ("batch_norm" in chosen)
+        assert each.network.skip == ("skip" in chosen)
         assert each.network.activation == point.regime.activation
         assert each.training.augmentation == Augmentation(shift=1 if "augmentation" in chosen else 0)
         decay = 0.002 if "weight_decay" in chosen else 0.0
@@ -185,6 +186,7 @@ def test_what_no_regime_names_is_as_the_job_says():
         ({"trials": 14}, {}, "trials: 14 is not allowed; this comparison has 15 trainings"),
         ({"stopping": {"kind": "halving"}, "trials": 15}, {}, "stopping is not allowed with sc_sdc"),
         ({"trials": 15}, {"confirm": {}}, "confirm is not allowed with sc_sdc"),
+        ({"trials": 15}, {"retraining": {}}, "retraining is not allowed with sc_sdc"),
         ({"space": {"kind": "sc_sdc", "widths": [0.5, 0.5]}}, {}, "widths: [0.5, 0.5] names one twice"),
         ({"space": {"kind": "sc_sdc", "widths": [0.5, 1.5]}}, {}, "less than or equal to 1"),
         (
@@ -217,6 +219,9 @@ def test_a_comparison_that_cannot_be_is_refused(search, changes, words):
             "search.space.regularisers.1",
             "rprop has no weight decay",
         ),
+        ({}, {"network": {"kind": "lstm"}}, "network", "a lstm is not compared"),
+        ({"regularisers": [["skip"]]}, {"network": {"kind": "vgg"}}, "network", "a vgg has no skip"),
+        ({"regularisers": [["skip"]]}, {"network": {"kind": "mlp", "widths": [9]}}, "network", "two hidden layers"),
     ],
 )
 def test_what_the_rest_of_the_job_does_not_allow_is_refused(space, changes, field, words):
@@ -341,3 +346,9 @@ def test_a_training_is_run_as_its_regime_says():
     for _, each in assignments(asked):
         first, *_ = trials.perform(asked, each, None)
         assert first.lr == 0.3
+
+
+def test_trainings_of_other_regimes_do_not_go_together():
+    asked = spec({"widths": [0.3], "optimizers": [{"kind": "sgd"}, {"kind": "adam"}]})
+    kinds = [cohorts.kind(asked, each) for point, each in assignments(asked) if point.arm != "dense"]
+    assert kinds[0] == kinds[1] != kinds[2] == kinds[3]

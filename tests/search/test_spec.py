@@ -54,6 +54,17 @@ def test_the_schema_is_json():
         ({"measures": [{"kind": "gap"}, {"kind": "nothing"}]}, "measures.1.kind", "sharpness"),
         ({"measures": [{"kind": "noise", "strength": 1}]}, "measures.0.strength", "allowed here: kind, deviations"),
         ({"measures": [{"kind": "sharpness", "epsilon": 0}]}, "measures.0.epsilon", "greater than 0"),
+        ({"rewiring": {"kind": "rigl", "every": 0}}, "rewiring.every", "greater than or equal to 1"),
+        ({"rewiring": {"kind": "rigl", "until": 0}}, "rewiring.until", "greater than 0"),
+        ({"rewiring": {"kind": "rigl", "drop": {"kind": "step"}}}, "rewiring.drop.kind", "must be one of"),
+        ({"rewiring": {"kind": "dsr", "fraction": 0}}, "rewiring.fraction", "greater than 0"),
+        ({"rewiring": {"kind": "momentum", "smoothing": 1}}, "rewiring.smoothing", "less than 1"),
+        ({"rewiring": {"kind": "set", "growth": "gradient"}}, "rewiring.growth", "unfired"),
+        (
+            {"rewiring": {"kind": "set", "last_epoch": "prune_only", "until": 0.5}},
+            "rewiring",
+            "'prune_only' is not allowed",
+        ),
     ],
 )
 def test_a_fault_names_its_field_and_what_is_allowed(change, field, words):

@@ -1,0 +1,103 @@
+"""Sparse LSTM and GRU: torch's own under a mask, in either storage."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.layers.recurrent import SparseGRU, SparseLSTM, SparseRecurrent
+
+LAYERS = {"lstm": (SparseLSTM, nn.LSTM), "gru": (SparseGRU, nn.GRU)}
+SHAPES = [(5, 7, 3, 4), (1, 3, 1, 1), (9, 4, 33, 2), (6, 16, 2, 7)]  # inputs, units, sequences, steps
+
+
+def pair(kind: str, inputs: int, units: int, density: float, storage: Any) -> tuple[SparseRecurrent, nn.Module]:
+    """Ours, and torch's with the same weights, 0 where absent."""
+    ours, theirs = LAYERS[kind]
+    draw = torch.Generator().manual_seed(3)
+    layer = ours(inputs, units, density, storage, draw).double()
+    with torch.no_grad():
+        for each in (layer.input, layer.recurrent):
+            each.bias.normal_(generator=draw)  # type: ignore[union-attr]
+    other = theirs(inputs, units, batch_first=True).double()
+    with torch.no_grad():
+        other.weight_ih_l0.copy_(layer.input.to_dense())
+        other.weight_hh_l0.copy_(layer.recurrent.to_dense())
+        other.bias_ih_l0.copy_(layer.input.bias)
+        other.bias_hh_l0.copy_(layer.recurrent.bias)
+    return layer, other
+
+
+def flat(outputs: Tensor, state: Any) -> Tensor:
+    parts = state if isinstance(state, tuple) else (state,)
+    weights = torch.linspace(-1, 1, outputs.numel(), dtype=outputs.dtype).view_as(outputs)
+    return (outputs * weights).sum() + sum((part**2).sum() for part in parts)
+
+
+@pytest.mark.parametrize("storage", ["masked", "compressed"])
+@pytest.mark.parametrize("density", [0.2, 1.0])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_outputs_and_every_gradient_are_torchs(
+    kind: str, shape: tuple[int, int, int, int], density: float, storage: str
+) -> None:
+    inputs, units, sequences, steps = shape
+    layer, other = pair(kind, inputs, units, max(density, 1 / (inputs * units)), storage)
+    draw = torch.Generator().manual_seed(4)
+    x = torch.randn(sequences, steps, inputs, generator=draw, dtype=torch.float64)
+    state = [torch.randn(sequences, units, generator=draw, dtype=torch.float64) for _ in layer.parts]
+    ours = [x.clone().requires_grad_(), *(part.clone().requires_grad_() for part in state)]
+    theirs = [each.detach().clone().requires_grad_() for each in ours]
+    y, after = layer(ours[0], tuple(ours[1:]))
+    stacked = tuple(part.unsqueeze(0) for part in theirs[1:])
+    y_too, after_too = other(theirs[0], stacked if len(stacked) > 1 else stacked[0])
+    torch.testing.assert_close(y, y_too)
+    for part, part_too in zip(after, after_too if len(stacked) > 1 else (after_too,), strict=True):
+        torch.testing.assert_close(part, part_too[0])
+    flat(y, after).backward()
+    flat(y_too, after_too).backward()
+    for mine, other_one in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine.grad, other_one.grad)
+    for sparse, weight, bias in (
+        (layer.input, other.weight_ih_l0, other.bias_ih_l0),
+        (layer.recurrent, other.weight_hh_l0, other.bias_hh_l0),
+    ):
+        active = sparse.connections.positions
+        torch.testing.assert_close(sparse.gather(sparse.parameter.grad), weight.grad.flatten()[active])
+        torch.testing.assert_close(sparse.bias.grad, bias.grad)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_single_precision_is_as_close_as_its_arithmetic(kind: str) -> None:
+    layer, other = pair(kind, 12, 20, 0.3, "compressed")
+    layer, other = layer.float(), other.float()
+    x = torch.randn(8, 15, 12, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(layer(x)[0], other(x)[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("storage", ["masked", "compressed"])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_carried_state_continues_the_sequence(kind: str, storage: str) -> None:
+    layer, _ = pair(kind, 5, 6, 0.4, storage)
+    x = torch.randn(3, 8, 5, dtype=torch.float64)
+    whole, end = layer(x)
+    first, state = layer(x[:, :5])
+    second, end_too = layer(x[:, 5:], state)
+    torch.testing.assert_close(torch.cat([first, second], dim=1), whole)
+    torch.testing.assert_close(end_too, end)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_numerical_gradients_agree(kind: str) -> None:
+    layer, _ = pair(kind, 3, 4, 0.5, "compressed")
+    x = torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
+    state = tuple(torch.randn(2, 4, dtype=torch.float64, requires_grad=True) for _ in layer.parts)
+    assert torch.autograd.gradcheck(lambda x, *state: layer(x, state)[0], (x, *state))
+
+
+def test_units_without_connections_are_bias_alone() -> None:
+    layer = SparseLSTM(4, 6, 1 / 96, "compressed", torch.Generator().manual_seed(0))
+    assert layer.recurrent.connections.nnz < 6
+    outputs, _ = layer(torch.zeros(3, 5, 4))
+    assert outputs.isfinite().all()
