@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from models.data.samples import Samples
 from models.losses import LossFunction
 
-BATCH = 512  # samples at a time: large enough to hide call overhead, small enough for a CPU's cache
+BATCH = 256  # samples at a time: large enough to hide call overhead, small enough for a CPU's cache
 
 
 @dataclass(frozen=True)

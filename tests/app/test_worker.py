@@ -239,7 +239,7 @@ def test_a_worker_is_listed_while_it_works(store: Settings, db: Engine, monkeypa
         return True
 
     seen: list[int] = []
-    worker = Supervisor(store)
+    worker = Supervisor(store, lambda: Trainer(store.data_dir))
     monkeypatch.setattr(worker, "_attend_next", attend_next)
     worker.work()
     assert seen == [os.getpid()]
