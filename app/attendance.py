@@ -135,5 +135,6 @@ class Attendance:
         if self._claim.stage != "search" or epoch != early_stopping.rung(self._spec):
             return True
         self._store()  # before the others are read: of two trials at this epoch, one sees the other
-        peers = runs.peers(self._db, self._job.id, self._claim.run_id, epoch)
-        return early_stopping.goes_on(self._spec, epoch, report["loss"], sum(report["nnz"]), peers)
+        by = early_stopping.compared_by(self._spec)
+        peers = runs.peers(self._db, self._job.id, self._claim.run_id, epoch, by)
+        return early_stopping.goes_on(self._spec, epoch, report[by], sum(report["nnz"]), peers)

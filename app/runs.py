@@ -70,17 +70,17 @@ def curves(db: Engine, job_id: str) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def peers(db: Engine, job_id: str, run_id: str, epoch: int) -> list[tuple[int, float]]:
-    """(active weights, held-out loss) after `epoch` of every other trial of the search that got so far."""
+def peers(db: Engine, job_id: str, run_id: str, epoch: int, by: str = "loss") -> list[tuple[int, float]]:
+    """(active weights, the report's `by`) after `epoch` of every other trial of the search that got so far."""
     query = (
-        select(_curves.weights, _curves.loss)
+        select(_curves.weights, _curves.data)
         .join(tables.runs, _runs.id == _curves.run_id)
         .where(_runs.job_id == job_id, _runs.stage == "search", _runs.state != "lost", _runs.id != run_id)
-        .where(_curves.epoch == epoch, _curves.loss.is_not(None))
+        .where(_curves.epoch == epoch)
         .order_by(_runs.ordinal)
     )
     with reading(db) as connection:
-        return [(weights, loss) for weights, loss in connection.execute(query)]
+        return [(weights, data[by]) for weights, data in connection.execute(query) if data[by] is not None]
 
 
 def finished(rows: Sequence[RunRow], epochs: dict[str, list[dict[str, Any]]], stage: str) -> list[Finished]:

@@ -83,4 +83,21 @@ def data(setting: Mapping[str, Any]) -> str:
     return f"{name} ({setting['kind']})" if name is not None else str(setting["kind"])
 
 
-FILTERS = (whole, short, percent, points, number, probability, duration, iso, stamp, bound, network, data)
+def settings(chosen: Mapping[str, Any]) -> str:
+    """rewiring set, optimizer lr 0.0512"""
+    return ", ".join(f"{' '.join(path.split('.')[-2:])} {_setting(value)}" for path, value in chosen.items())
+
+
+def _setting(value: Any) -> str:
+    match value:
+        case {"kind": kind, **further}:
+            fields = [f"{name} {_setting(each)}" for name, each in further.items()]
+            return " ".join([str(kind).replace("_", " "), *fields])
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return number(value, 3)
+    return str(value)
+
+
+FILTERS = (whole, short, percent, points, number, probability, duration, iso, stamp, bound, network, data, settings)

@@ -1,19 +1,23 @@
 """The contestants of the final: the winner, dense networks, and sparse ones set by hand or at random."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from models.networks import AnyNetwork
 from models.rewiring import AnyRewiring, Static
 from models.seeds import derive
 from models.topologies import AnyTopology, Dictating, Random
 from search.candidates import Candidate, at_capacity
-from search.capacity import kept_weights, prunable, same_capacity, with_kept
+from search.capacity import kept_weights, prunable, with_kept
+from search.choices import Regime
 from search.problem import Problem
 from search.projection import project
+from search.regimes import applied
 from search.space import floors, window
-from search.spec import Arm, JobSpec
+from search.spec import JobSpec
+from search.tuning import dense_network
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class Contestant:
     """One arm.
 
     counts   of each layer, for each seed
+    regime   its settings beside densities
     trial    Optuna's number of the trial that the winner comes from
     same_as  an earlier arm with the same networks: its runs are this one's
     topology of its own; None for the job's
@@ -30,57 +35,65 @@ class Contestant:
     network: AnyNetwork
     rewiring: AnyRewiring
     counts: tuple[tuple[int, ...], ...]
+    regime: Regime = ()
     trial: int | None = None
     same_as: str | None = None
     topology: AnyTopology | None = None
 
 
-def contestants(spec: JobSpec, problem: Problem, winner: Candidate, start: Candidate | None) -> tuple[Contestant, ...]:
+def contestants(
+    spec: JobSpec,
+    problem: Problem,
+    winner: Candidate,
+    start: Candidate | None,
+    tuned: Mapping[str, Regime] = MappingProxyType({}),
+) -> tuple[Contestant, ...]:
     """`snas`, the arms that the job names, and `start`, the best start if the winner is not one itself.
 
     Sparse arms have exactly the winner's weights, its topology, rewiring and recipe; a topology that dictates the
     counts cannot place others, so the arms beside the winner then start at random connections. `same_capacity` is left
     out where no dense network of that depth is small enough, a rule where it is not defined at that capacity.
+
+    tuned  settings of the dense arms; the winner's where there are none of their own
     """
     found: list[Contestant] = []
-    for arm in _distinct(spec, problem, winner, start):
+    for arm in _distinct(spec, problem, winner, start, tuned):
         twin = next((each.name for each in found if _equal(each, arm) and each.same_as is None), None)
         found.append(replace(arm, same_as=twin))
     return tuple(found)
 
 
-def _distinct(spec: JobSpec, problem: Problem, winner: Candidate, start: Candidate | None) -> Iterator[Contestant]:
+def _distinct(
+    spec: JobSpec, problem: Problem, winner: Candidate, start: Candidate | None, tuned: Mapping[str, Regime]
+) -> Iterator[Contestant]:
     assert spec.confirm is not None
-    seeds = spec.confirm.seeds
+    seeds, varied = spec.confirm.seeds, applied(spec, winner.regime)
 
-    topology = Random() if isinstance(spec.topology, Dictating) else None
+    topology = Random() if isinstance(varied.topology, Dictating) else None
 
     def sparse(name: str, counts: tuple[int, ...]) -> Contestant:
-        return Contestant(name, spec.network, spec.rewiring, (counts,) * seeds, topology=topology)
+        found = Contestant(name, varied.network, varied.rewiring, (counts,) * seeds, winner.regime)
+        return replace(found, topology=topology)
 
     yield replace(sparse("snas", winner.counts), trial=winner.trial, topology=None)
     for name in dict.fromkeys(spec.confirm.arms):
         match name:
             case "dense" | "same_capacity":
-                if (network := _dense_network(name, spec, problem, winner.weights)) is not None:
-                    yield _dense(name, network, problem, seeds)
+                regime = tuned.get(name, winner.regime)
+                if (network := dense_network(name, spec, problem, regime, winner.weights)) is not None:
+                    yield replace(_dense(name, network, problem, seeds), regime=regime)
             case "uniform" | "erk":
                 counts = at_capacity(name, spec, problem, winner.weights)
                 assert counts is not None
                 yield sparse(name, counts)
             case "random":
                 counts_by_seed = tuple(_random(spec, problem, winner.weights, k) for k in range(seeds))
-                yield Contestant(name, spec.network, spec.rewiring, counts_by_seed, topology=topology)
-    if start is not None and start.rule is not None:
-        counts = at_capacity(start.rule, spec, problem, winner.weights)
+                yield replace(sparse(name, winner.counts), counts=counts_by_seed)
+    if start is not None:
+        # Counts from scores are of a budget, which is the winner's capacity too.
+        counts = start.counts if start.rule is None else at_capacity(start.rule, spec, problem, winner.weights)
         if counts is not None:
             yield sparse("start", counts)
-
-
-def _dense_network(name: Arm, spec: JobSpec, problem: Problem, weights: int) -> AnyNetwork | None:
-    if name == "dense":
-        return spec.network
-    return same_capacity(spec.network, problem.input_shape, problem.classes, weights)
 
 
 def _dense(name: str, network: AnyNetwork, problem: Problem, seeds: int) -> Contestant:
@@ -100,4 +113,4 @@ def _random(spec: JobSpec, problem: Problem, weights: int, number: int) -> tuple
 
 
 def _equal(one: Contestant, other: Contestant) -> bool:
-    return replace(one, name=other.name, trial=other.trial, same_as=other.same_as) == other
+    return replace(one, name="", trial=None, same_as=None) == replace(other, name="", trial=None, same_as=None)

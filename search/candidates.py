@@ -6,20 +6,25 @@ from typing import get_args
 
 from search import hand_set, objectives
 from search.capacity import kept_weights, prunable, with_kept
+from search.choices import Regime
 from search.points import Finished
 from search.problem import Problem
 from search.space import floors
 from search.spec import Best, ChosenTrial, Confirm, JobSpec, SmallestWithin
 from search.starts import starts
 
+Point = tuple[tuple[int, ...], Regime]
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """label: `start:<its name>`, or `trial:<number>`; trial: the trial with these counts, if there is one."""
+    """label: `start:<its name>`, or `trial:<number>`; trial: the trial with these counts and settings, if there is one;
+    regime: its settings beside densities."""
 
     label: str
     trial: int | None
     counts: tuple[int, ...]
+    regime: Regime = ()
 
     @property
     def weights(self) -> int:
@@ -33,7 +38,7 @@ class Candidate:
 
     @property
     def rule(self) -> hand_set.Rule | None:
-        """The rule of a start, which holds at any capacity; `dense` has none."""
+        """The rule of a start, which holds at any capacity; `dense` has none, nor have counts that come from scores."""
         return next((rule for rule in get_args(hand_set.Rule) if rule == self.start), None)
 
 
@@ -44,20 +49,23 @@ def candidates(spec: JobSpec, problem: Problem, finished: Sequence[Finished]) ->
 
     Starts stand at the capacity of the first chosen trial. Under a budget that is where they were tried; in a free
     space they were tried at another one, and comparing accuracies across capacities would say nothing of the search.
+    For the same reason they have its settings, where the job varies any.
     """
     assert spec.confirm is not None
     chosen = _chosen(spec, spec.confirm, sorted(finished, key=_number))
     if not chosen:
         return ()
     by_hand = _starts_at(spec, problem, sum(chosen[0].assignment.counts))
-    found: dict[tuple[int, ...], Candidate] = {}
+    regime = chosen[0].assignment.regime
+    found: dict[Point, Candidate] = {}
     for each in chosen:
-        counts = each.assignment.counts
-        label = by_hand.get(counts) or _reference(each) or f"trial:{each.number}"
-        found.setdefault(counts, Candidate(label, each.number, counts))
-    tried = {each.assignment.counts: each.number for each in sorted(finished, key=_number, reverse=True)}
+        counts, own = point = _point(each)
+        by_rule = by_hand.get(counts) if own == regime else None
+        label = by_rule or _reference(each) or f"trial:{each.number}"
+        found.setdefault(point, Candidate(label, each.number, counts, own))
+    tried = {_point(each): each.number for each in sorted(finished, key=_number, reverse=True)}
     for counts, label in by_hand.items():
-        found.setdefault(counts, Candidate(label, tried.get(counts), counts))
+        found.setdefault((counts, regime), Candidate(label, tried.get((counts, regime)), counts, regime))
     return tuple(found.values())
 
 
@@ -75,12 +83,15 @@ def _reference(each: Finished) -> str | None:
 
 
 def _starts_at(spec: JobSpec, problem: Problem, weights: int) -> dict[tuple[int, ...], str]:
-    tried = [start.name for start in starts(spec, problem.layers)[: spec.search.trials]]
+    tried = [start.name for start in starts(spec, problem.layers, problem.scored)[: spec.search.trials]]
     found: dict[tuple[int, ...], str] = {}
     for rule in hand_set.STARTS:
         counts = at_capacity(rule, spec, problem, weights) if rule in tried else None
         if counts is not None:
             found.setdefault(counts, f"start:{rule}")
+    for name, searched in problem.scored:
+        if name in tried:
+            found.setdefault(with_kept(spec.network, problem.layers, searched), f"start:{name}")
     return found
 
 
@@ -123,6 +134,10 @@ def _smallest(spec: JobSpec, complete: Sequence[Finished], points: float) -> lis
     first, *others = within
     compared = [] if first is best else [best]
     return [first, *compared, *(each for each in others if each is not best)]
+
+
+def _point(finished: Finished) -> Point:
+    return finished.assignment.counts, finished.assignment.regime
 
 
 def _number(finished: Finished) -> int:

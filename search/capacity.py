@@ -17,6 +17,12 @@ def macs(layers: Sequence[LayerShape], nnz: Sequence[int]) -> int:
     return sum(count * layer.positions for layer, count in zip(layers, nnz, strict=True))
 
 
+def flops(layers: Sequence[LayerShape], nnz: Sequence[int]) -> int:
+    """Operations of one forward pass per sample: a multiplication and an addition for each multiply-add, one addition
+    for each output (its bias, or the shift of its norm). Activations, pools and a norm's scale are not counted."""
+    return 2 * macs(layers, nnz) + sum(layer.outputs * layer.positions for layer in layers)
+
+
 def prunable(network: AnyNetwork, layers: Sequence[LayerShape]) -> tuple[LayerShape, ...]:
     """The layers whose density is searched: all but those that the network keeps dense."""
     return tuple(layer for layer in layers if layer.name not in network.keep_dense)

@@ -9,6 +9,7 @@ import torch
 
 from models.cohorts import Cohort
 from models.data.samples import Split
+from models.recipe import Training
 from models.retraining import Retrained
 from models.training import EpochReport, Run
 from search import trials
@@ -39,7 +40,7 @@ def kind(spec: JobSpec, assignment: Assignment) -> Hashable:
     return (
         spec.data,
         spec.seed,
-        assignment.topology or spec.topology,
+        trials.topology(spec, assignment),
         trials.recipe(spec, assignment),
         assignment.network,
         assignment.rewiring,
@@ -56,7 +57,8 @@ def perform(
 
     Raises: models.data.samples.DataError; search.remembered.DataChanged
     """
-    split = _there(trials.split(spec, assignments[0], data_dir, data_hash), _device(spec))
+    device = _device(trials.recipe(spec, assignments[0]))
+    split = _there(trials.split(spec, assignments[0], data_dir, data_hash), device)
     found: dict[int, EpochReport | Ended] = {}
     started: dict[int, Run | Retrained] = {}
     for number, assignment in enumerate(assignments):
@@ -107,8 +109,8 @@ def _in_turn(started: Whole) -> Generator[Mapping[int, EpochReport | Ended], Col
     return whole
 
 
-def _device(spec: JobSpec) -> torch.device:
-    compressed = spec.training.storage == "compressed"  # a form for CPUs
+def _device(recipe: Training) -> torch.device:
+    compressed = recipe.storage == "compressed"  # a form for CPUs
     return torch.device("cuda" if torch.cuda.is_available() and not compressed else "cpu")
 
 

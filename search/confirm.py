@@ -4,13 +4,16 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from models.rewiring import Static
 from models.seeds import derive
-from search import objectives
+from search import objectives, tuning
 from search.arms import Contestant, contestants
 from search.candidates import Candidate, candidates
 from search.points import Assignment, Finished, Outcome
 from search.problem import Problem
-from search.spec import ChosenTrial, JobSpec, SmallestWithin
+from search.regimes import applied
+from search.spec import ChosenTrial, Confirm, JobSpec, SmallestWithin
+from search.tuning import Tuned
 
 
 @dataclass(frozen=True)
@@ -45,24 +48,57 @@ class Standing:
 
 
 def shortlist(spec: JobSpec, problem: Problem, finished: Sequence[Finished]) -> list[Assignment]:
-    """Every candidate with the same fresh seeds, seed by seed; nothing without a confirmation or a candidate."""
+    """Every candidate with the same fresh seeds, seed by seed; nothing without a confirmation or a candidate.
+
+    After them come the dense arms with the candidates' settings, where these differ: see search.tuning.
+    """
     if spec.confirm is None:
         return []
     chosen = candidates(spec, problem, finished)
     pairs = [(number, each) for number in range(spec.confirm.shortlist_seeds) for each in chosen]
-    return [
+    sparse = [
         Assignment(
             stage="shortlist",
             ordinal=ordinal,
             seed=derive(spec.seed, "shortlist", number),
             label=each.label,
             trial=each.trial,
-            network=spec.network,
-            rewiring=spec.rewiring,
+            network=applied(spec, each.regime).network,
+            rewiring=applied(spec, each.regime).rewiring,
             counts=each.counts,
+            regime=each.regime,
         )
         for ordinal, (number, each) in enumerate(pairs)
     ]
+    return sparse + _tuning_runs(spec, spec.confirm, problem, chosen, len(sparse))
+
+
+def _tuning_runs(
+    spec: JobSpec, confirm: Confirm, problem: Problem, chosen: Sequence[Candidate], first: int
+) -> list[Assignment]:
+    dense = tuning.contenders(spec, problem, chosen)
+    pairs = [(number, label) for number in range(confirm.shortlist_seeds) for label in dense]
+    return [
+        Assignment(
+            stage="shortlist",
+            ordinal=ordinal,
+            seed=derive(spec.seed, "shortlist", number),
+            label=label,
+            trial=None,
+            network=dense[label][2],
+            rewiring=Static(),
+            counts=tuple(layer.total for layer in dense[label][2].layers(problem.input_shape, problem.classes)),
+            regime=dense[label][1],
+        )
+        for ordinal, (number, label) in enumerate(pairs, start=first)
+    ]
+
+
+def tuned_arms(
+    spec: JobSpec, problem: Problem, finished: Sequence[Finished], shortlisted: Sequence[Finished]
+) -> list[Tuned]:
+    """How the dense arms did with each of the shortlist's settings; none where these do not differ."""
+    return tuning.results(spec, problem, candidates(spec, problem, finished), shortlisted)
 
 
 def standings(
@@ -97,16 +133,18 @@ def winner(spec: JobSpec, ranked: Sequence[Standing]) -> Standing | None:
 
 def best_start(ranked: Sequence[Standing]) -> Standing | None:
     """The start that the search has to beat; None where the space contains none."""
-    return next((each for each in ranked if each.candidate.rule is not None), None)
+    return next((each for each in ranked if each.candidate.start not in (None, "dense")), None)
 
 
-def final_arms(spec: JobSpec, problem: Problem, ranked: Sequence[Standing]) -> tuple[Contestant, ...]:
-    """The arms of the final; none without a winner."""
+def final_arms(
+    spec: JobSpec, problem: Problem, ranked: Sequence[Standing], tuned: Sequence[Tuned]
+) -> tuple[Contestant, ...]:
+    """The arms of the final; none without a winner. tuned: how the dense ones did with the shortlist's settings."""
     first, start = winner(spec, ranked), best_start(ranked)
     if first is None:
         return ()
     rival = start.candidate if start and first.candidate.start is None else None
-    return contestants(spec, problem, first.candidate, rival)
+    return contestants(spec, problem, first.candidate, rival, tuning.best(tuned))
 
 
 def finals(
@@ -116,7 +154,8 @@ def finals(
     if spec.confirm is None:
         return []
     ranked = standings(spec, problem, finished, shortlisted)
-    own = [arm for arm in final_arms(spec, problem, ranked) if arm.same_as is None]
+    tuned = tuned_arms(spec, problem, finished, shortlisted)
+    own = [arm for arm in final_arms(spec, problem, ranked, tuned) if arm.same_as is None]
     pairs = [(number, arm) for number in range(spec.confirm.seeds) for arm in own]
     return [
         Assignment(
@@ -128,6 +167,7 @@ def finals(
             network=arm.network,
             rewiring=arm.rewiring,
             counts=arm.counts[number],
+            regime=arm.regime,
             topology=arm.topology,
         )
         for ordinal, (number, arm) in enumerate(pairs)

@@ -1,6 +1,7 @@
 """The confirmation as the report shows it: shortlist, arms, the test, the starts, and the verdict."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from search import contest, objectives, verdict
@@ -8,19 +9,27 @@ from search.confirm import Standing, best_start, final_arms
 from search.paired_test import ZERO_METHOD, SignedRank, interval, smallest_p
 from search.points import Finished
 from search.problem import Problem
+from search.regimes import settings
 from search.spec import JobSpec
+from search.tuning import Tuned
 
 
 def confirmation(
-    spec: JobSpec, problem: Problem, ranked: Sequence[Standing], first: Standing, final: Sequence[Finished]
+    spec: JobSpec,
+    problem: Problem,
+    ranked: Sequence[Standing],
+    first: Standing,
+    tuned: Sequence[Tuned],
+    final: Sequence[Finished],
 ) -> tuple[dict[str, Any], str]:
     """The report's `confirmation`, and its `verdict`.
 
-    ranked  the shortlist; first: its winner; final: the runs of all arms
+    ranked  the shortlist; first: its winner; tuned: how the dense arms did with the shortlist's settings
+    final   the runs of all arms
     """
     assert spec.confirm is not None
     measure = objectives.measure(spec)
-    found = contest.results(final_arms(spec, problem, ranked), final, measure)
+    found = contest.results(final_arms(spec, problem, ranked, tuned), final, measure)
     tested = contest.main_test(found)
     start = best_start(ranked)
     rival = start.candidate.start if start else None
@@ -29,6 +38,7 @@ def confirmation(
     shown = {
         "measure": measure,
         "shortlist": [_standing(problem, each, each is first) for each in ranked],
+        "tuning": [_tuned(each) for each in tuned],
         "winner": _winner(problem, first),
         "arms": {name: contest.result_json(result, problem) for name, result in found.items()},
         "test": _test(measure, *tested) if tested else None,
@@ -53,6 +63,17 @@ def _standing(problem: Problem, standing: Standing, wins: bool) -> dict[str, Any
     }
 
 
+def _tuned(each: Tuned) -> dict[str, Any]:
+    return {
+        "arm": each.arm,
+        "settings": settings(each.regime),
+        "values": list(each.values),
+        "mean": fmean(each.values),
+        "score": each.score,
+        "failed": each.failed,
+    }
+
+
 def _winner(problem: Problem, standing: Standing) -> dict[str, Any]:
     return _candidate(problem, standing) | {"nnz_asked": list(standing.candidate.counts)}
 
@@ -62,6 +83,7 @@ def _candidate(problem: Problem, standing: Standing) -> dict[str, Any]:
     return {
         "label": standing.candidate.label,
         "trial": standing.candidate.trial,
+        "settings": settings(standing.candidate.regime),
         "weights": measured.weights,
         "macs": measured.macs,
         "densities": [count / layer.total for count, layer in zip(measured.nnz, problem.layers, strict=True)],

@@ -10,6 +10,7 @@ from search.objectives import Measure
 from search.paired_test import Interval, SignedRank, holm, interval, signed_rank
 from search.points import Finished, Outcome
 from search.problem import Problem
+from search.regimes import settings
 from search.topologies import shown
 
 
@@ -129,6 +130,7 @@ def result_json(result: Result, problem: Problem) -> dict[str, Any]:
         "failed": result.failed,
         "widths": [layer.outputs for layer in layers[:-1]],
         "same_as": arm.same_as,
+        "settings": settings(arm.regime),
         "seconds": sum(outcome.seconds for outcome in outcomes.values()),
         "runs": [
             {

@@ -15,7 +15,13 @@ DIRECTIONS: dict[Objective, Direction] = {
     "balanced_accuracy": "maximize",
     "weights": "minimize",
     "macs": "minimize",
+    "flops": "minimize",
+    "latency": "minimize",
+    "egf": "maximize",
 }
+
+QUALITY: tuple[Objective, ...] = ("loss", "accuracy", "balanced_accuracy")
+"""Objectives that say how well a network does; the others say what it costs, or foretell."""
 
 
 def directions(spec: JobSpec) -> list[Direction]:
@@ -24,18 +30,18 @@ def directions(spec: JobSpec) -> list[Direction]:
 
 def values(spec: JobSpec, outcome: Outcome) -> list[float]:
     """The job's objectives, in its order."""
-    return [float(getattr(outcome, name)) for name in spec.search.objectives]
+    return [_value(name, outcome) for name in spec.search.objectives]
 
 
 def cost(name: Objective, outcome: Outcome) -> float:
     """The objective as a number of which less is better."""
-    value = float(getattr(outcome, name))
+    value = _value(name, outcome)
     return value if DIRECTIONS[name] == "minimize" else -value
 
 
 def ranked_by(spec: JobSpec) -> Objective:
     """What orders the trials of a job: its first objective that measures quality; `loss` where it has none."""
-    quality = [name for name in spec.search.objectives if name not in ("weights", "macs")]
+    quality = [name for name in spec.search.objectives if name in QUALITY]
     return quality[0] if quality else "loss"
 
 
@@ -53,3 +59,10 @@ def non_dominated(costs: Sequence[Sequence[float]]) -> list[int]:
             all(a <= b for a, b in zip(other, point, strict=True)) and tuple(other) != tuple(point) for other in costs
         )
     ]
+
+
+def _value(name: Objective, outcome: Outcome) -> float:
+    value = outcome.egf_1 if name == "egf" else getattr(outcome, name)
+    if value is None:
+        raise ValueError(f"{name} is an objective of this job, and was not measured")
+    return float(value)

@@ -10,6 +10,7 @@ from models.recipe import Training
 from models.rewiring import AnyRewiring
 from models.topologies import AnyTopology
 from models.types import StorageKind
+from search.choices import Regime
 
 Stage = Literal["search", "shortlist", "final"]
 
@@ -23,6 +24,7 @@ class Assignment:
     trial    Optuna's number of the trial it is, or comes from
     counts   connections asked of each layer
     topology where they start; None for the job's
+    regime   the settings that the search chose beside densities; network and rewiring are already varied by it
     training how, where it is not as the job says
     fan_in   of each layer, the inputs that its first weights are scaled for; None: those that each unit has
     """
@@ -36,6 +38,7 @@ class Assignment:
     rewiring: AnyRewiring
     counts: tuple[int, ...]
     topology: AnyTopology | None = None
+    regime: Regime = ()
     training: Training | None = None
     fan_in: tuple[int, ...] | None = None
 
@@ -57,7 +60,8 @@ class Outcome:
 
     loss, accuracy, balanced_accuracy  on the validation part, in the final stage on the test part; shares in [0, 1]
     nnz          connections of each layer, counted in the live network after training
-    macs         multiply-adds per sample
+    macs, flops  multiply-adds per sample, and operations as search.capacity counts them
+    latency      seconds of one batch; only measured where it is an objective
     connections  hash over all layers' connections
     storage      of each layer, as the training ended
     egf_1, egf_2 mean effective gradient flow over the (at most 11) points measured, that before training included
@@ -78,6 +82,8 @@ class Outcome:
     egf_2: float | None
     seconds: float
     epochs: int
+    flops: int | None = None
+    latency: float | None = None
     measures: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

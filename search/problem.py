@@ -9,11 +9,12 @@ from models.data.samples import DataError, DataSet, Samples, final_split, search
 from models.networks.shapes import LayerShape
 from models.seeds import derive, generator
 from models.topologies import Dictating, Scoring
-from search import sc_sdc
+from search import regimes, sc_sdc
 from search.capacity import kept_weights, prunable, reach, with_kept
 from search.faults import InvalidSpec, fault
 from search.rewiring_limits import refuse_unsuitable_rewiring
 from search.sc_sdc_setting import ScSdc
+from search.scored_starts import Scored, scored
 from search.spec import Budget, ChosenTrial, Dictated, JobSpec, dump
 from search.suitability import refuse_misfits
 
@@ -21,7 +22,7 @@ from search.suitability import refuse_misfits
 @dataclass(frozen=True)
 class Problem:
     """samples: of the training part, validation included; layers: the prunable weights, from input to output;
-    dictated: the counts of all layers, where the topology dictates them."""
+    dictated: the counts of all layers, where the topology dictates them; scored: the starts that scores give."""
 
     input_shape: tuple[int, ...]
     classes: int
@@ -29,6 +30,7 @@ class Problem:
     data_hash: str
     layers: tuple[LayerShape, ...]
     dictated: tuple[int, ...] | None = None
+    scored: Scored = ()
 
 
 def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
@@ -40,17 +42,17 @@ def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
     except DataError as error:
         raise _data_fault(spec, error) from None
     layers = _layers(spec, data)
-    _check_keep_dense(spec, layers)
-    _check_budget(spec, layers)
-    _check_choice(spec)
-    _check_measures(spec, layers)
+    dictated = _check(spec, layers, split.train, data_dir)
+
+    def examine_varied(varied: JobSpec) -> None:
+        _refuse_other_layers(_layers(varied, data), layers)
+        _refuse_other_counts(_check(varied, layers, split.train, data_dir), dictated)
+
+    regimes.check(spec, examine_varied)
     if isinstance(spec.search.space, ScSdc):
         sc_sdc.refuse(spec, layers, data.input_shape, data.classes)
-    refuse_misfits(spec, layers)
-    refuse_unsuitable_rewiring(spec, layers, len(split.train))
-    _check_samples(spec, split.train)
-    dictated = _dictated(spec, layers, data_dir)
-    return Problem(data.input_shape, data.classes, len(data.train), data.hash, layers, dictated)
+    from_scores = scored(spec, layers, split)
+    return Problem(data.input_shape, data.classes, len(data.train), data.hash, layers, dictated, from_scores)
 
 
 def split_seed(spec: JobSpec) -> int:
@@ -61,13 +63,41 @@ def split_seed(spec: JobSpec) -> int:
 def problem_json(problem: Problem) -> dict[str, Any]:
     layers = [asdict(layer) | {"weight": list(layer.weight)} for layer in problem.layers]
     dictated = None if problem.dictated is None else list(problem.dictated)
-    return asdict(problem) | {"input_shape": list(problem.input_shape), "layers": layers, "dictated": dictated}
+    changed = {"input_shape": list(problem.input_shape), "layers": layers, "dictated": dictated}
+    return asdict(problem) | changed | {"scored": {name: list(counts) for name, counts in problem.scored}}
 
 
 def problem_from(value: dict[str, Any]) -> Problem:
     layers = tuple(LayerShape(**{**layer, "weight": tuple(layer["weight"])}) for layer in value["layers"])
     dictated = None if value.get("dictated") is None else tuple(value["dictated"])
-    return Problem(**{**value, "input_shape": tuple(value["input_shape"]), "layers": layers, "dictated": dictated})
+    changed = {"input_shape": tuple(value["input_shape"]), "layers": layers, "dictated": dictated}
+    from_scores = tuple((name, tuple(counts)) for name, counts in value.get("scored", {}).items())
+    return Problem(**{**value, **changed, "scored": from_scores})
+
+
+def _check(
+    spec: JobSpec, layers: tuple[LayerShape, ...], train: Samples, data_dir: Path | None
+) -> tuple[int, ...] | None:
+    """The counts that the topology dictates, if it does."""
+    _check_keep_dense(spec, layers)
+    _check_budget(spec, layers)
+    _check_choice(spec)
+    _check_samples(spec, train)
+    _check_measures(spec, layers)
+    refuse_misfits(spec, layers)
+    refuse_unsuitable_rewiring(spec, layers, len(train))
+    return _dictated(spec, layers, data_dir)
+
+
+def _refuse_other_layers(found: tuple[LayerShape, ...], layers: tuple[LayerShape, ...]) -> None:
+    if found != layers:
+        names = ", ".join(layer.name for layer in layers)
+        raise fault("network", None, f"changes the layers; every trial has a density for each of {names}, as they are")
+
+
+def _refuse_other_counts(found: tuple[int, ...] | None, dictated: tuple[int, ...] | None) -> None:
+    if found != dictated:
+        raise fault("topology", None, f"dictates {found} connections; those of all trials are {dictated}")
 
 
 def _data_fault(spec: JobSpec, error: DataError) -> InvalidSpec:

@@ -6,11 +6,13 @@ from typing import Any
 
 from search import sc_sdc_report, topologies
 from search.candidates import front
-from search.capacity import macs
-from search.confirm import Standing, finals, shortlist, standings, winner
+from search.capacity import flops, macs
+from search.confirm import Standing, finals, shortlist, standings, tuned_arms, winner
 from search.confirmation import confirmation
+from search.egf_judged import judged
 from search.points import Finished
 from search.problem import Problem, problem_json
+from search.regimes import settings
 from search.sc_sdc_setting import ScSdc
 from search.spec import JobSpec, dump
 
@@ -37,7 +39,8 @@ def build(
         if first is None:
             words = _nothing_confirmed(ranked)
         else:
-            shown, words = confirmation(spec, problem, ranked, first, final)
+            tuned = tuned_arms(spec, problem, finished, shortlisted)
+            shown, words = confirmation(spec, problem, ranked, first, tuned, final)
     compared = None
     if isinstance(spec.search.space, ScSdc):
         compared = sc_sdc_report.section(spec, problem, finished)
@@ -47,6 +50,7 @@ def build(
             "job": {**job, "spec": dump(spec), "problem": problem_json(problem)},
             "pareto": _pareto(spec, problem, finished) if compared is None else [],
             "trials": [_trial(problem, each) for each in sorted(finished, key=lambda each: each.number or 0)],
+            "egf_judged": judged(finished),
             "confirmation": shown,
             "verdict": words,
             "sc_sdc": compared,
@@ -84,6 +88,7 @@ def _trial(problem: Problem, each: Finished) -> dict[str, Any]:
         "number": each.number,
         "ordinal": each.assignment.ordinal,
         "label": each.assignment.label,
+        "settings": settings(each.assignment.regime),
         "state": each.state,
         "error": each.error,
         "densities": _densities(problem, nnz) if nnz else None,
@@ -91,6 +96,8 @@ def _trial(problem: Problem, each: Finished) -> dict[str, Any]:
         "nnz": list(nnz) if nnz else None,
         "weights": sum(nnz) if nnz else None,
         "macs": macs(problem.layers, nnz) if nnz else None,
+        "flops": flops(problem.layers, nnz) if nnz else None,
+        "latency": outcome.latency if outcome else None,
         "seed": each.assignment.seed,
         "storage": list(outcome.storage) if outcome else None,
         "connections": outcome.connections if outcome else None,
@@ -113,6 +120,7 @@ def _pareto(spec: JobSpec, problem: Problem, finished: Sequence[Finished]) -> li
     return [
         {
             "trial": each.number,
+            "settings": settings(each.assignment.regime),
             "accuracy": each.measured.accuracy,
             "weights": each.measured.weights,
             "densities": _densities(problem, each.measured.nnz),

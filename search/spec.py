@@ -15,10 +15,14 @@ from models.retraining import Retraining
 from models.rewiring import SET, AnyRewiring
 from models.topologies import AnyTopology, Random
 from models.types import ByKind, Count, Density, Positive, setting
+from search.choices import AnyChoices, Choices
 from search.faults import InvalidSpec, faults
+from search.sampler_settings import CMAES, NSGA2, TPE, AnySampler
 from search.sc_sdc_setting import ScSdc
 
-Objective = Literal["loss", "accuracy", "balanced_accuracy", "weights", "macs"]
+Objective = Literal["loss", "accuracy", "balanced_accuracy", "weights", "macs", "flops", "latency", "egf"]
+StartName = Literal["erk", "erk_dense_output", "erk_positions", "uniform", "dense", "snip", "grasp", "synflow"]
+SCORES: tuple[StartName, ...] = ("snip", "grasp", "synflow")
 Arm = Literal["dense", "same_capacity", "uniform", "erk", "random"]
 ARMS: tuple[Arm, ...] = ("dense", "same_capacity", "uniform", "erk", "random")
 
@@ -41,17 +45,23 @@ class Free:
 class Budget:
     """An exact total of active weights, given as a number or as a share of the dense network's.
 
-    window  the largest log-ratio of a layer's density to its start, e-folds; 2 around ERK
+    window        the largest log-ratio of a layer's density to its start, e-folds; 2 around ERK
+    steps         two: first the network's shape, by two numbers, then each layer within ±1 of the best of these points
+    shape_trials  of the first step; None: half of the trials, at most 14
     """
 
     kind: Literal["budget"] = "budget"
     weights: Count | None = None
     density: Density | None = None
     window: Positive = 2.0
+    steps: Literal["one", "two"] = "one"
+    shape_trials: Count | None = None
 
     def __post_init__(self) -> None:
         if (self.weights is None) == (self.density is None):
             raise ValueError("a budget takes either weights (an exact total) or density (a share), not both or neither")
+        if self.shape_trials is not None and self.steps == "one":
+            raise ValueError(f"shape_trials: {self.shape_trials} is not allowed with one step; set steps to two")
 
     def total(self, dense: int) -> int:
         """The exact total of active weights, of a network that has `dense` weights in all."""
@@ -59,6 +69,10 @@ class Budget:
             return self.weights
         assert self.density is not None
         return round(self.density * dense)
+
+    def first_step(self, trials: int) -> int:
+        """Trials of the first of two steps."""
+        return min(14, trials // 2) if self.shape_trials is None else self.shape_trials
 
 
 @setting
@@ -69,29 +83,24 @@ class Dictated:
 
 
 @setting
-class TPE:
-    kind: Literal["tpe"] = "tpe"
-
-
-@setting
-class RandomSampler:
-    kind: Literal["random"] = "random"
-
-
-@setting
 class Halving:
-    """At the share `from` of the epochs the better half goes on; nothing is stopped before."""
+    """At the share `from` of the epochs the better half goes on; nothing is stopped before.
+
+    by  what decides: held-out loss, or effective gradient flow at the first epoch from there that measures it
+    """
 
     kind: Literal["halving"] = "halving"
     from_: Annotated[float, Interval(gt=0, lt=1), Field(alias="from")] = 0.4
+    by: Literal["loss", "egf_1"] = "loss"
 
 
 AnySpace = Annotated[Free | Budget | Dictated | ScSdc, ByKind()]
-AnySampler = Annotated[TPE | RandomSampler, ByKind()]
 
 
 @setting
 class Search:
+    """starts: the first points, in their order; None: every allocation set by hand that the space contains."""
+
     space: AnySpace = Free()
     objectives: Annotated[tuple[Objective, ...], MinLen(1), MaxLen(3)] = ("loss",)
     sampler: AnySampler = TPE()
@@ -99,6 +108,8 @@ class Search:
     max_parallel: Annotated[int, Interval(ge=1, le=10_000)] | None = None
     max_minutes: Annotated[float, Interval(gt=0, le=525_600)] | None = None
     stopping: Halving | None = None
+    choices: AnyChoices = Choices()
+    starts: tuple[StartName, ...] | None = None
 
     def __post_init__(self) -> None:
         if len(set(self.objectives)) != len(self.objectives):
@@ -107,16 +118,46 @@ class Search:
             raise ValueError(
                 "objectives: weights is not allowed with a budget, which fixes the total of active weights"
             )
-        if isinstance(self.space, Dictated) and {"weights", "macs"}.intersection(self.objectives):
+        if isinstance(self.space, Dictated) and {"weights", "macs", "flops"}.intersection(self.objectives):
             raise ValueError(
-                "objectives: weights and macs are not allowed with dictated densities, the same in every trial"
+                "objectives: weights, macs and flops are not allowed with dictated densities, the same in every trial"
             )
         if isinstance(self.space, ScSdc):
-            runs = len(self.space.points())
-            if self.trials != runs:
-                raise ValueError(f"trials: {self.trials} is not allowed; this comparison has {runs} trainings")
-            if self.stopping is not None:
-                raise ValueError("stopping is not allowed with sc_sdc, which trains every network to its end")
+            self._check_comparison(self.space)
+        self._check_starts(self.starts or ())
+        if isinstance(self.space, Budget) and self.space.steps == "two":
+            self._check_steps(self.space)
+        if isinstance(self.sampler, CMAES) and len(self.objectives) > 1:
+            raise ValueError(
+                f"sampler: cma_es is not allowed with {len(self.objectives)} objectives, it ranks points by one; "
+                "nsga2, tpe, gp, qmc and random take several"
+            )
+
+    def _check_starts(self, names: tuple[StartName, ...]) -> None:
+        if len(set(names)) < len(names):
+            raise ValueError(f"starts: {list(names)} names one twice")
+        if names and isinstance(self.space, Dictated):
+            raise ValueError(f"starts: {list(names)} is not allowed with dictated densities, which are the only point")
+        scores = [name for name in names if name in SCORES]
+        if scores and not isinstance(self.space, Budget):
+            raise ValueError(f"starts: {scores[0]} is not allowed without a budget: scores share out an exact total")
+
+    def _check_steps(self, space: Budget) -> None:
+        if space.shape_trials is not None and space.shape_trials >= self.trials:
+            raise ValueError(
+                f"space.shape_trials: {space.shape_trials} is not allowed; it must be less than trials ({self.trials})"
+            )
+        if isinstance(self.sampler, NSGA2):
+            raise ValueError("sampler: nsga2 is not allowed with two steps, which are too short for generations")
+
+    def _check_comparison(self, space: ScSdc) -> None:
+        runs = len(space.points())
+        if self.trials != runs:
+            raise ValueError(f"trials: {self.trials} is not allowed; this comparison has {runs} trainings")
+        if self.stopping is not None:
+            raise ValueError("stopping is not allowed with sc_sdc, which trains every network to its end")
+        if self.choices or self.starts:
+            raise ValueError("choices and starts are not allowed with sc_sdc, whose networks are all given")
 
 
 @setting

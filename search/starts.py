@@ -4,13 +4,16 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import get_args
+from typing import Any, get_args
 
 from models import allocation
 from models.networks.shapes import LayerShape
 from search import hand_set
 from search.capacity import budget_weights, kept_weights, prunable
+from search.regimes import own_params
 from search.sc_sdc_setting import ScSdc
+from search.scored_starts import Scored
+from search.shape import rule_params
 from search.space import counts, floors, name_of
 from search.spec import Budget, Dictated, Free, JobSpec
 
@@ -20,16 +23,19 @@ SCAN = 401
 
 @dataclass(frozen=True)
 class Start:
-    """name: a rule of hand_set, or `dense`; params: the point of the search space that stands for it."""
+    """name: a rule of hand_set, of a score, or `dense`; params: the point of the search space that stands for it, the
+    job's own settings where it has choices."""
 
     name: str
-    params: Mapping[str, float]
+    params: Mapping[str, Any]
 
 
-def starts(spec: JobSpec, layers: Sequence[LayerShape]) -> tuple[Start, ...]:
+def starts(spec: JobSpec, layers: Sequence[LayerShape], scored: Scored = ()) -> tuple[Start, ...]:
     """The starts that the space contains, in the order they are tried; of two with the same counts the first.
 
-    None where the topology dictates the counts: all trials are of them.
+    None where the topology dictates the counts: all trials are of them. A job that names its starts has those.
+
+    scored  counts that come from scores of the network's weights
     """
     space = spec.search.space
     searched = prunable(spec.network, layers)
@@ -39,30 +45,41 @@ def starts(spec: JobSpec, layers: Sequence[LayerShape]) -> tuple[Start, ...]:
             points = _in_free_space(space, tuple(searched))
         case Budget():
             total = budget_weights(space, layers) - kept_weights(spec.network, layers)
-            points = _in_budget(space, searched, total)
+            points = _in_budget(space, searched, total, scored)
         case Dictated() | ScSdc():
             return ()
+    if (named := spec.search.starts) is not None:
+        points = sorted((point for point in points if point[0] in named), key=lambda point: named.index(point[0]))
     first: dict[tuple[int, ...], Start] = {}
     for name, values in points:
         params = {name_of(space, layer): value for layer, value in zip(searched, values, strict=True)}
-        first.setdefault(counts(spec, layers, params), Start(name, params))
+        asked = counts(spec, layers, params)
+        if isinstance(space, Budget) and space.steps == "two":
+            params = _as_shape(name, spec, layers, asked) or params
+        first.setdefault(asked, Start(name, params | own_params(spec)))
     return tuple(first.values())
 
 
-def _in_budget(space: Budget, layers: Sequence[LayerShape], total: int) -> Iterator[tuple[str, Sequence[float]]]:
+def _as_shape(name: str, spec: JobSpec, layers: Sequence[LayerShape], asked: tuple[int, ...]) -> dict[str, Any] | None:
+    """The rule as a point of a search's first step, if it is one to the last connection."""
+    params = rule_params(name)
+    return params if params is not None and counts(spec, layers, params) == asked else None
+
+
+def _in_budget(
+    space: Budget, layers: Sequence[LayerShape], total: int, scored: Scored
+) -> Iterator[tuple[str, Sequence[float]]]:
     origin = allocation.erdos_renyi_kernel(layers, total / sum(layer.total for layer in layers))
-    for rule in get_args(hand_set.Rule):
-        if rule == "erk":
-            yield rule, [0.0] * len(layers)
-            continue
-        wanted = hand_set.counts(rule, layers, total, floors(space, layers))
-        if wanted is None:
+    yield "erk", [0.0] * len(layers)
+    by_rule = {rule: hand_set.counts(rule, layers, total, floors(space, layers)) for rule in get_args(hand_set.Rule)}
+    for name, wanted in (*by_rule.items(), *scored):
+        if wanted is None or name == "erk":
             continue
         ratios = [
             math.log(count / (share * layer.total)) for count, share, layer in zip(wanted, origin, layers, strict=True)
         ]
         if (inside := _inside(ratios, space.window)) is not None:
-            yield rule, inside
+            yield name, inside
 
 
 def _inside(ratios: Sequence[float], window: float) -> Sequence[float] | None:

@@ -4,20 +4,21 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import optuna
-from optuna.distributions import FloatDistribution
-from optuna.samplers import BaseSampler
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from models.seeds import derive
 from search import objectives, sc_sdc
+from search.capacity import prunable
 from search.points import Assignment, Outcome
 from search.problem import Problem
+from search.regimes import applied, regime_of
 from search.samplers import Drawn, Given, sampler
 from search.sc_sdc_setting import ScSdc
-from search.space import counts, distributions
+from search.space import counts, distributions_of, ratios
 from search.spec import JobSpec
-from search.starts import starts
+from search.steps import step
 
 # A worker tells its own story of a trial; Optuna's, on standard error, would repeat it.
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -31,13 +32,17 @@ STATES: dict[TrialState, State] = {
 }
 
 
+CENTRE = "centre"
+"""What a trial of the second of two steps notes: the log-ratios to ERK that its own are relative to."""
+
+
 class TrialRecord(NamedTuple):
     """What Optuna keeps of a trial; values are the job's objectives, in its order."""
 
     number: int
     ordinal: int
     state: State
-    params: dict[str, float]
+    params: dict[str, Any]
     values: list[float] | None
 
 
@@ -62,29 +67,38 @@ def ask(storage: BaseStorage, study_name: str, spec: JobSpec, problem: Problem, 
     Found if it is there, with the parameters it has, created otherwise: a worker that died in here leaves nothing that
     asking again does not complete. Nothing goes through Optuna's queue, where another slot could pop it.
     """
-    space = distributions(spec, problem.layers)
-    given = starts(spec, problem.layers)[: spec.search.trials]
-    source: BaseSampler
-    if ordinal < len(given):
-        label, source = f"start:{given[ordinal].name}", Given(given[ordinal].params, space)
+    own = step(spec, problem, ordinal)
+    source, space = sampler(spec, ordinal, own), own.distributions
+    if ordinal < len(own.given):
+        start = own.given[ordinal]
+        space = distributions_of(spec, problem.layers, start.params)
+        label, source = f"start:{start.name}", Given(start.params, space, source)
     else:
-        label, source = "sampled", Drawn(sampler(spec, ordinal, len(given)), space)
+        label, source = "sampled", Drawn(source, space)
     study = optuna.load_study(study_name=study_name, storage=storage, sampler=source)
     storage = study._storage  # an RDBStorage goes behind a cache, which knows only the trials met through it
-    trial = _find(storage, study._study_id, ordinal) or _create(storage, study._study_id, ordinal)
+    study_id = study._study_id
+    trial = _find(storage, study_id, ordinal)
+    if trial is None:
+        noted = {CENTRE: _best_ratios(storage, study_id, spec, problem, own.first)} if own.centred else {}
+        trial = _create(storage, study_id, ordinal, noted)
     if isinstance(spec.search.space, ScSdc):
         shapes = problem.layers, problem.input_shape, problem.classes
         return trial.number, sc_sdc.assignment(spec, *shapes, ordinal, trial.number)
+    centre = _centre(storage, study_id) if own.centred else None
     params = _suggest(study, trial, space)
+    regime = regime_of(spec, params)
+    varied = applied(spec, regime)
     assignment = Assignment(
         stage="search",
         ordinal=ordinal,
         seed=derive(spec.seed, "trial", ordinal),
         label=label,
         trial=trial.number,
-        network=spec.network,
-        rewiring=spec.rewiring,
-        counts=problem.dictated or counts(spec, problem.layers, params),
+        network=varied.network,
+        rewiring=varied.rewiring,
+        counts=problem.dictated or counts(spec, problem.layers, params, centre),
+        regime=regime,
     )
     return trial.number, assignment
 
@@ -116,7 +130,7 @@ def abandon(storage: BaseStorage, study_name: str, ordinal: int) -> int:
     For a slot that failed before anyone asked for it: it was one of the trials asked for, and has to be told.
     """
     study_id = storage.get_study_id_from_name(study_name)
-    return (_find(storage, study_id, ordinal) or _create(storage, study_id, ordinal)).number
+    return (_find(storage, study_id, ordinal) or _create(storage, study_id, ordinal, {})).number
 
 
 def trials(storage: BaseStorage, study_name: str) -> list[TrialRecord]:
@@ -135,9 +149,9 @@ def _find(storage: BaseStorage, study_id: int, ordinal: int) -> FrozenTrial | No
     return min(same, key=lambda trial: trial.number, default=None)
 
 
-def _create(storage: BaseStorage, study_id: int, ordinal: int) -> FrozenTrial:
+def _create(storage: BaseStorage, study_id: int, ordinal: int, noted: Mapping[str, Any]) -> FrozenTrial:
     # One transaction writes trial and ordinal together: no crash leaves a trial that belongs to no slot.
-    template = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={"ordinal": ordinal})
+    template = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={"ordinal": ordinal, **noted})
     trial_id = storage.create_new_trial(study_id, template)
     found = _find(storage, study_id, ordinal)
     assert found is not None
@@ -147,12 +161,57 @@ def _create(storage: BaseStorage, study_id: int, ordinal: int) -> FrozenTrial:
     return found
 
 
-def _suggest(study: optuna.Study, trial: FrozenTrial, space: Mapping[str, FloatDistribution]) -> dict[str, float]:
+def _best_ratios(storage: BaseStorage, study_id: int, spec: JobSpec, problem: Problem, first: int) -> list[float]:
+    """The best complete trial before the ordinal `first`, as log-ratios to ERK; ERK itself where there is none."""
+    name = objectives.ranked_by(spec)
+    sign = 1 if objectives.DIRECTIONS[name] == "minimize" else -1
+    complete = [
+        trial
+        for trial in storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
+        if trial.user_attrs["ordinal"] < first
+    ]
+    best = min(complete, key=lambda trial: (sign * trial.user_attrs[name], trial.number), default=None)
+    if best is None:
+        return [0.0] * len(prunable(spec.network, problem.layers))
+    return ratios(spec, problem.layers, best.params, None)
+
+
+def _centre(storage: BaseStorage, study_id: int) -> list[float]:
+    """Around what the second step searches: what the first of its trials to be created had noted.
+
+    Its trials may be asked for while the first step still trains, or at once by two workers: all have this one.
+    """
+    noted = [trial for trial in storage.get_all_trials(study_id, deepcopy=False) if CENTRE in trial.user_attrs]
+    found: list[float] = min(noted, key=lambda trial: trial.number).user_attrs[CENTRE]
+    return found
+
+
+def _suggest(study: optuna.Study, trial: FrozenTrial, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
     asked = optuna.trial.Trial(study, trial._trial_id)
-    return {name: asked.suggest_float(name, each.low, each.high, log=each.log) for name, each in space.items()}
+    return {name: _drawn(asked, name, each) for name, each in space.items()}
+
+
+def _drawn(asked: optuna.trial.Trial, name: str, distribution: BaseDistribution) -> Any:
+    match distribution:
+        case FloatDistribution(low=low, high=high, log=log):
+            return asked.suggest_float(name, low, high, log=log)
+        case CategoricalDistribution(choices=choices):
+            return asked.suggest_categorical(name, choices)
+    raise AssertionError(f"{name} is drawn from neither a range nor a list: {distribution}")
 
 
 def _shown(outcome: Outcome) -> dict[str, Any]:
     """What the dashboard shows beside a trial; kept small, as every sampler reads all of it with every trial."""
-    names = ("loss", "accuracy", "balanced_accuracy", "weights", "macs", "egf_1", "egf_2", "seconds")
+    names = (
+        "loss",
+        "accuracy",
+        "balanced_accuracy",
+        "weights",
+        "macs",
+        "flops",
+        "latency",
+        "egf_1",
+        "egf_2",
+        "seconds",
+    )
     return {name: getattr(outcome, name) for name in names}

@@ -17,12 +17,15 @@ from models.recipe import Training
 from models.retraining import Retrained, start_retraining
 from models.rewiring import Static
 from models.seeds import generator
+from models.topologies import AnyTopology
 from models.training import EpochReport, Evaluate, Run
 from models.warm import load_kernels
 from search import remembered
-from search.capacity import macs
+from search.capacity import flops, macs
+from search.latency import latency
 from search.points import Assignment, Outcome
 from search.problem import split_seed
+from search.regimes import applied
 from search.spec import JobSpec
 
 
@@ -76,7 +79,7 @@ def start(spec: JobSpec, assignment: Assignment, split: Split, data_dir: Path | 
     parts = (
         assignment.network,
         assignment.counts,
-        assignment.topology or spec.topology,
+        topology(spec, assignment),
         assignment.rewiring,
         recipe(spec, assignment),
         split,
@@ -93,8 +96,13 @@ def start(spec: JobSpec, assignment: Assignment, split: Split, data_dir: Path | 
 
 
 def recipe(spec: JobSpec, assignment: Assignment) -> Training:
-    """How this point is trained: its own way, or the job's."""
-    return assignment.training or spec.training
+    """How this point is trained: its own way, as the search chose, or the job's."""
+    return assignment.training or applied(spec, assignment.regime).training
+
+
+def topology(spec: JobSpec, assignment: Assignment) -> AnyTopology:
+    """Where this point's connections start: its own way, as the search chose, or the job's."""
+    return assignment.topology or applied(spec, assignment.regime).topology
 
 
 def outcome(spec: JobSpec, assignment: Assignment, split: Split, run: Run | Retrained) -> Outcome:
@@ -123,8 +131,15 @@ def outcome(spec: JobSpec, assignment: Assignment, split: Split, run: Run | Retr
         egf_2=_mean([measured.egf_2 for measured in run.gradient_flow]),
         seconds=math.fsum(report.seconds for report in run.reports),
         epochs=len(run.reports),
+        flops=flops(shapes, nnz),
+        latency=_latency(spec, trained.run) if "latency" in spec.search.objectives else None,
         measures=found,
     )
+
+
+def _latency(spec: JobSpec, run: Run) -> float:
+    # Of training samples: the test part is met once, and its inputs are no faster.
+    return latency(run.network, run.split.train.x[: spec.training.batch_size])
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from search.contest import AgainstStarts, Result
 from search.paired_test import LEVEL, Interval, SignedRank, smallest_p
 
+SETTINGS = " Sparse arms have the settings that the search chose, dense arms those of its shortlist that suit them."
+
 
 def against_dense(found: Mapping[str, Result], asked: bool, tested: tuple[Sequence[float], SignedRank] | None) -> str:
     """found: the arms by name; asked: whether the job has a `same_capacity` arm; tested: its differences and test."""
@@ -36,6 +38,11 @@ def against_starts(compared: AgainstStarts | None) -> str:
     if compared is None:
         return "The search was not compared with a start set by hand: its space contains none, or no seed completed."
     start = f"{compared.name} ({arm_words(compared.start)}, {_count(compared.start.average('macs'))} multiply-adds)"
+    return _starts_in_words(compared, start) + (SETTINGS if compared.snas.arm.regime else "")
+
+
+def _starts_in_words(compared: AgainstStarts, start: str) -> str:
+    of_densities = " of densities" if compared.snas.arm.regime else ""
     if compared.difference is None:
         return f"The search did not beat its own starts: the winner is one of them, {start}."
     points = _points(compared.difference)
@@ -47,7 +54,7 @@ def against_starts(compared: AgainstStarts | None) -> str:
     finding = "was worse than its own start" if compared.difference.below_zero else "did not beat its own starts"
     return (
         f"The search {finding}: the winner ({_count(compared.snas.average('macs'))} multiply-adds) is {points} from "
-        f"the best of them; recommended is that start, which costs no search: {start}."
+        f"the best of them; recommended is that start, which costs no search{of_densities}: {start}."
     )
 
 

@@ -119,6 +119,16 @@ def test_the_page_of_a_completed_job_shows_verdict_arms_front_and_trials(trained
     assert [form["action"] for form in page.all("form")] == []
 
 
+def test_the_page_judges_early_gradient_flow(trained: TestClient) -> None:
+    page = read(trained, job_link(trained))
+    judged = trained.get(job_link(trained).replace("/ui", "/api/v1") + "/report").json()["egf_judged"]
+    assert "over the 5 complete trials" in page.text
+    assert "EGF₁" in page.text
+    for tau in (*judged["early"].values(), *judged["whole"].values()):
+        assert words.number(tau["loss"], 2) in page.text
+        assert words.number(tau["accuracy"], 2) in page.text
+
+
 def test_the_plots_get_the_numbers_of_the_report(trained: TestClient) -> None:
     report = trained.get(job_link(trained).replace("/ui", "/api/v1") + "/report").json()
     found = figures(trained)
@@ -148,6 +158,20 @@ def test_the_page_of_a_running_job_shows_what_trains_and_where_its_events_are(cl
     [head] = [attributes for _, attributes in page.elements if "data-events" in attributes]
     assert head["data-events"] == f"{job_link(client).replace('/ui', '/api/v1')}/events?after={events.newest(hand.db)}"
     assert figures(client)["curves"]["lines"][0]["role"] == "training"
+
+
+def test_settings_that_a_job_varies_are_shown_with_its_trials_and_arms(client: TestClient, hand: Hand) -> None:
+    choices = {"rewiring": [{"kind": "static"}, {"kind": "set"}], "training.optimizer.lr": [0.0123, 0.0456]}
+    search, confirm = TINY["search"] | {"choices": choices}, TINY["confirm"] | {"shortlist": 5}
+    client.post("/api/v1/jobs", json=TINY | {"search": search, "confirm": confirm})
+    hand.do_all()
+    report = client.get(job_link(client).replace("/ui", "/api/v1") + "/report").json()
+    page = read(client, job_link(client))
+    assert {"class": "state completed"} in page.all("span")
+    for shown in (*report["trials"], *report["confirmation"]["arms"].values()):
+        assert words.settings(shown["settings"]) in page.text
+    rates = [row["settings"]["training.optimizer.lr"] for row in report["confirmation"]["tuning"]]
+    assert set(rates) == {0.0123, 0.0456}, "each dense arm tried both"
 
 
 def test_the_button_cancels_and_leads_back(client: TestClient) -> None:
@@ -229,6 +253,17 @@ def test_a_page_can_be_read_aloud(trained: TestClient) -> None:
         (words.duration(3725), "1 h 2 min"),
         (words.network({"kind": "mlp", "widths": [300, 100]}), "mlp 300-100"),
         (words.data({"kind": "files", "name": "fashion-mnist"}), "fashion-mnist (files)"),
+        (
+            words.settings(
+                {
+                    "rewiring": {"kind": "set", "fraction": 0.2},
+                    "network.batch_norm": True,
+                    "network.activation": "silu",
+                    "training.optimizer.lr": 0.051234,
+                }
+            ),
+            "rewiring set fraction 0.2, network batch_norm yes, network activation silu, optimizer lr 0.0512",
+        ),
     ],
 )
 def test_numbers_are_written_for_a_reader(written: str, expected: str) -> None:

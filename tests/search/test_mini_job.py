@@ -116,6 +116,20 @@ def test_the_confirmation_has_its_arms_and_a_verdict(report):
     assert "its own starts" in report["verdict"] or "a start" in report["verdict"]
 
 
+def test_a_job_that_varies_settings_goes_from_ask_to_verdict():
+    choices = {"rewiring": [{"kind": "static"}, {"kind": "set"}], "training.optimizer.lr": [0.02, 0.1]}
+    found = run(parse(SPEC | {"search": SPEC["search"] | {"trials": 5, "choices": choices}}))
+    assert "equal capacity" in found["verdict"]
+    settings = [row["settings"] for row in found["trials"]]
+    assert all(set(each) == set(choices) for each in settings)
+    for row, chosen in zip(found["trials"], settings, strict=True):
+        assert (row["curves"][0]["lr"] > 0.02) is (chosen["training.optimizer.lr"] == 0.1)
+        rewired = any(epoch["churn"] > 0 for epoch in row["curves"])
+        assert rewired is (chosen["rewiring"]["kind"] == "set")
+    arms = found["confirmation"]["arms"]
+    assert arms["erk"]["settings"] == arms["snas"]["settings"] == found["confirmation"]["winner"]["settings"]
+
+
 def test_the_same_job_twice_gives_the_same_report(report):
     assert without_times(run(parse(SPEC))) == without_times(report)
 
@@ -171,6 +185,23 @@ def test_an_outcome_is_counted_and_comes_back_from_json():
     assert outcome.nnz == outcome.nnz_asked == (200, 60, 40)
     assert (outcome.loss, outcome.accuracy) == (reports[-1].loss, reports[-1].accuracy)
     assert Outcome.from_json(json.loads(json.dumps(outcome.to_json()))) == outcome
+
+
+def test_latency_is_measured_where_it_is_an_objective_and_only_there():
+    timed = parse(SPEC | {"search": SPEC["search"] | {"objectives": ["loss", "latency"]}})
+    *_, outcome = trials.perform(timed, assignment(timed, "final"), None)
+    assert outcome.latency > 0
+    *_, outcome = trials.perform(parse(SPEC), assignment(parse(SPEC), "search"), None)
+    assert outcome.latency is None
+    assert outcome.flops == 2 * 300 + 16 + 12 + 10
+
+
+def test_the_report_judges_early_gradient_flow_over_the_complete_trials(report):
+    complete = [row for row in report["trials"] if row["state"] == "complete"]
+    judgement = report["egf_judged"]
+    assert (judgement["epoch"], judgement["n"]) == (1, len(complete))
+    assert set(judgement["early"]) == {"egf_1", "egf_2", "loss", "macs"}
+    assert all(-1 <= each["loss"] <= 1 for name, each in judgement["early"].items() if name != "macs")
 
 
 def test_a_training_that_diverges_gives_no_outcome():

@@ -19,7 +19,7 @@ def test_a_job_needs_only_a_name_and_data():
 def test_a_job_comes_back_from_its_json():
     spec = job({"stopping": {"kind": "halving", "from": 0.6}, "sampler": {"kind": "random"}}, seed=5)
     assert parse(json.loads(json.dumps(dump(spec)))) == spec
-    assert dump(spec)["search"]["stopping"] == {"kind": "halving", "from": 0.6}
+    assert dump(spec)["search"]["stopping"] == {"kind": "halving", "from": 0.6, "by": "loss"}
 
 
 def test_the_schema_is_json():

@@ -66,7 +66,7 @@ def test_networks_are_compared_early_only_once_they_are_as_sparse_as_asked(kind,
 def test_what_is_trained_twice_is_not_stopped_early():
     fault = refusal(spec({"stopping": {"kind": "halving"}}, retraining={"weights": "keep"}))
     assert fault["field"] == "search.stopping"
-    assert fault["value"] == {"kind": "halving", "from": 0.4}
+    assert fault["value"] == {"kind": "halving", "from": 0.4, "by": "loss"}
 
 
 @pytest.mark.parametrize("kind", PRUNINGS)
