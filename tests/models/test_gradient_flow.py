@@ -13,7 +13,7 @@ from models.gradient_flow import effective_gradient_flow, probing
 from models.layers import SparseLinear, sparse_layers
 from models.networks import MLP, VGG
 from models.optimizers import SGD
-from models.probe import measured_epochs, probe
+from models.probe import PART, Probe, measured_epochs, probe
 from models.recipe import Training
 from models.seeds import generator
 
@@ -159,6 +159,16 @@ def test_a_training_measures_on_its_probe_as_the_public_function_does() -> None:
     assert (run.reports[-1].egf_1, run.reports[-1].egf_2) == found
 
 
+def test_a_probe_taken_in_parts_is_measured_as_a_whole() -> None:
+    run = begin(MLP(widths=(16, 10)), classes_in_space(train=700))
+    sampled = run.split.train.at(torch.arange(2 * PART + 7))
+    measured = Probe(sampled, frozenset()).measure(run.network, run.loss, 0)
+    with probing(run.network):
+        loss = mean_loss(run.network, sampled.x, sampled.y)
+        found = (effective_gradient_flow(run.network, loss, 1), effective_gradient_flow(run.network, loss, 2))
+    assert (measured.egf_1, measured.egf_2) == pytest.approx(found, rel=1e-5)
+
+
 def test_measuring_does_not_change_the_training() -> None:
     runs = [begin(MLP(widths=(16, 10), batch_norm=True, dropout=0.3)) for _ in range(2)]
     runs[1]._probe = type(runs[1]._probe)(runs[1]._probe.samples, frozenset())
@@ -188,7 +198,7 @@ def test_the_probe_is_small_beside_the_training(samples: int, epochs: int, batch
     assert size <= samples
     assert size >= min(batch_size, samples)
     assert size <= max(batch_size, 2048)
-    assert size <= batch_size or size * len(found.epochs) <= 0.05 * samples * epochs
+    assert size <= batch_size or size * len(found.epochs) <= 0.03 * samples * epochs
 
 
 def test_reports_carry_the_measure_at_its_epochs_only() -> None:
