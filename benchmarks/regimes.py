@@ -53,11 +53,11 @@ def jobs() -> dict[str, dict[str, Any]]:
 
 def row(name: str, report: dict[str, Any]) -> dict[str, Any]:
     arms = report["confirmation"]["arms"]
-    fields = ("weights", "macs", "mean", "sd", "accuracies", "regime")
+    fields = ("weights", "macs", "mean", "sd", "accuracies", "settings")
     winner = report["confirmation"]["shortlist"][0]
     return {
         "job": name,
-        "winner": {key: winner[key] for key in ("label", "densities", "regime") if key in winner},
+        "winner": {key: winner[key] for key in ("label", "densities", "settings") if key in winner},
         "arms": {arm: {each: arms[arm].get(each) for each in fields} for arm in ARMS if arm in arms},
         "against_starts": report["confirmation"]["against_starts"],
         "seconds": sum(trial["seconds"] for trial in report["trials"]),
