@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from models.averaging import average
 from models.data.samples import Samples
 from models.dense_gradient import DenseGradient, watching
 from models.layers import SparseLayer
@@ -24,9 +25,11 @@ class AutogradSteps:
         loss: LossFunction,
         samples: Samples,
         prepare: Prepare,
+        averages: bool = False,
     ) -> None:
+        """averages: whether the weights after each step are averaged."""
         self._network, self._optimizer, self._loss = network, optimizer, loss
-        self._samples, self._prepare = samples, prepare
+        self._samples, self._prepare, self._averages = samples, prepare, averages
         self._parameters = list(network.parameters())
 
     def __call__(self, batches: Sequence[Tensor], rates: Sequence[float]) -> Tensor:
@@ -57,4 +60,6 @@ class AutogradSteps:
         loss.backward()  # type: ignore[no-untyped-call]
         if learns:
             self._optimizer.step()
+            if self._averages:
+                average(self._optimizer)
         return loss.detach()

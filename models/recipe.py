@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
+from models.averaging import SNTASGD
 from models.optimizers import SGD, AnyOptimizer
 from models.schedules import AnySchedule, Cosine
 from models.types import Count, Storage, setting
@@ -21,7 +22,9 @@ class Augmentation:
 
 @setting
 class Training:
-    """storage: how layers keep their weights; `auto` takes what is fastest here, and says so in the trial."""
+    """averaging: of weights, towards the end; what is evaluated is then the averages.
+
+    storage: how layers keep their weights; `auto` takes what is fastest here, and says so in the trial."""
 
     epochs: Count = 10
     batch_size: Count = 128
@@ -29,4 +32,5 @@ class Training:
     optimizer: AnyOptimizer = SGD()
     schedule: AnySchedule = Cosine()
     augmentation: Augmentation = Augmentation()
+    averaging: SNTASGD | None = None
     storage: Storage = "auto"

@@ -13,6 +13,7 @@ from torch import Tensor
 from models import optimizers
 from models.augmentation import augment, refuse_vectors
 from models.autograd_steps import AutogradSteps
+from models.averaging import averaged
 from models.connections import Connections
 from models.data.samples import Split
 from models.evaluation import Evaluation, evaluate
@@ -75,6 +76,7 @@ class EpochReport:
     egf_1, egf_2  effective gradient flow on the probe; None at epochs that do not measure it
     lr          learning rate of the epoch's last step
     seconds     wall time, everything included
+    averaged    whether steps of this epoch were averaged: what is evaluated is then the averages
     """
 
     epoch: int
@@ -89,6 +91,7 @@ class EpochReport:
     egf_2: float | None
     lr: float
     seconds: float
+    averaged: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +127,7 @@ class Run:
         storage  of the weights, in place of the plan's
         """
         refuse_vectors(plan.training.augmentation, split.input_shape)
+        _refuse_no_trigger(plan)
         self.plan, self.split = plan, split
         weights, device = generator(plan.seed, "weights"), split.train.y.device
         if storage is None:
@@ -170,7 +174,21 @@ class Run:
         return report
 
     def evaluate(self) -> Evaluation:
-        return evaluate(self.network, self.split.held_out, self.loss, self.split.classes)
+        """Of the averages, where there are any."""
+        with averaged(self.optimizer):
+            return evaluate(self.network, self.split.held_out, self.loss, self.split.classes)
+
+    @property
+    def averages(self) -> bool:
+        """Whether the steps of the next epoch are averaged."""
+        averaging = self.plan.training.averaging
+        losses = [report.loss for report in self.reports]
+        return averaging is not None and averaging.begun(losses, self.plan.training.epochs)
+
+    @property
+    def plain(self) -> bool:
+        """Whether a step is forward, backward and the optimizer's own, and nothing more."""
+        return not self.averages
 
     def _drive(self, epoch: Generator[Stretch, Tensor, EpochReport]) -> EpochReport:
         losses: Tensor | None = None
@@ -183,7 +201,7 @@ class Run:
             losses = self.steps()(stretch.batches, stretch.rates)
 
     def _train_epoch(self) -> Generator[Stretch, Tensor, EpochReport]:
-        started = time.perf_counter()
+        started, averages = time.perf_counter(), self.averages
         train_loss, grown, lr = yield from self._learn()
         last = self.epoch + 1 == self.plan.training.epochs
         due = self.plan.evaluate == "every_epoch" or (self.plan.evaluate == "end" and last)
@@ -206,6 +224,7 @@ class Run:
             egf_2=flow.egf_2 if flow else None,
             lr=lr,
             seconds=time.perf_counter() - started,
+            averaged=averages,
         )
 
     def _learn(self) -> Generator[Stretch, Tensor, tuple[float, int, float]]:
@@ -240,14 +259,15 @@ class Run:
         """How the optimizer steps until the next rewiring are taken: the storages may be others after it."""
         plan, train, network = self.plan.training, self.split.train, self.network.train()
         augmented = plan.augmentation != Augmentation()
-        if not augmented and self.loss is self._own_loss:
+        if not augmented and self.plain and self.loss is self._own_loss:
             fused = FusedSteps.of(network, self.optimizer, plan.loss, train, plan.batch_size)
             if fused is not None:
                 return fused
         return self._autograd_steps()
 
     def _autograd_steps(self) -> AutogradSteps:
-        return AutogradSteps(self.network.train(), self.optimizer, self.loss, self.split.train, self.prepared)
+        parts = self.network.train(), self.optimizer, self.loss, self.split.train, self.prepared
+        return AutogradSteps(*parts, self.averages)
 
     def prepared(self, x: Tensor) -> Tensor:
         """A batch of inputs as the network learns from it: augmented, where the plan says so."""
@@ -320,6 +340,15 @@ def start(
             layer.assign(values)
     refuse_leaks(run.layers, starting)
     return run
+
+
+def _refuse_no_trigger(plan: Plan) -> None:
+    averaging = plan.training.averaging
+    if averaging is not None and averaging.start is None and plan.evaluate != "every_epoch":
+        raise ValueError(
+            "averaging.start: null is not allowed in a training that is not evaluated after every epoch, as nothing "
+            "would trigger the averaging; it must be a share of the epochs"
+        )
 
 
 def batch_sizes(samples: int, batch_size: int) -> list[int]:
