@@ -1,5 +1,6 @@
 """What travels between the search and whoever runs it: a point to train, and what came of it."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
@@ -72,6 +73,14 @@ class Outcome:
     egf_2: float | None
     seconds: float
     epochs: int
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss): of a text, among how many equally likely characters one would be as undecided."""
+        try:
+            return math.exp(self.loss)
+        except OverflowError:
+            return math.inf
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {name: list(getattr(self, name)) for name in _PER_LAYER}

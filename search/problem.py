@@ -14,6 +14,7 @@ from search.faults import InvalidSpec, fault
 from search.rewiring_limits import refuse_unsuitable_rewiring
 from search.spec import Budget, ChosenTrial, Dictated, JobSpec, dump
 from search.suitability import refuse_misfits
+from search.text_limits import refuse_unreadable, refuse_unsuitable_text
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,14 @@ def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
         final_split(data)
     except DataError as error:
         raise _data_fault(spec, error) from None
+    refuse_unreadable(spec)
     layers = _layers(spec, data)
     _check_keep_dense(spec, layers)
     _check_budget(spec, layers)
     _check_choice(spec)
     refuse_misfits(spec, layers)
     refuse_unsuitable_rewiring(spec, layers, len(split.train))
+    refuse_unsuitable_text(spec, len(split.train))
     _check_samples(spec, split.train)
     dictated = _dictated(spec, layers, data_dir)
     return Problem(data.input_shape, data.classes, len(data.train), data.hash, layers, dictated)

@@ -16,7 +16,7 @@ from models.topologies import AnyTopology, Random
 from models.types import ByKind, Count, Density, Positive, setting
 from search.faults import InvalidSpec, faults
 
-Objective = Literal["loss", "accuracy", "balanced_accuracy", "weights", "macs"]
+Objective = Literal["loss", "accuracy", "balanced_accuracy", "perplexity", "weights", "macs"]
 Arm = Literal["dense", "same_capacity", "uniform", "erk", "random"]
 ARMS: tuple[Arm, ...] = ("dense", "same_capacity", "uniform", "erk", "random")
 

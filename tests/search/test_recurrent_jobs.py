@@ -1,7 +1,9 @@
 """Jobs of recurrent networks: what is refused, and small ones from the search to a verdict."""
 
 import json
+import math
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,85 @@ def test_a_search_for_densities_reaches_a_verdict(kind):
         assert trial["egf_1"] > 0
     totals = {trial["weights"] for trial in report["trials"] if trial["label"] == "sampled"}
     assert len(totals) <= 1
+
+
+# Texts
+
+
+SQUARES = "".join(f"{number * number} is {number} squared; " for number in range(60))
+MODEL = {"kind": "language_model", "embedding": 6, "units": [10]}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "squares.txt").write_text(SQUARES)
+    return tmp_path
+
+
+def text(search=None, **changes):
+    data = {"kind": "text", "name": "squares.txt", "steps": 5, "validation": 0.2, "test": 0.2}
+    training = {"epochs": 2, "batch_size": 8, "optimizer": {"kind": "adam", "lr": 0.01}, "clip": 1.0}
+    return spec(search, **({"data": data, "network": MODEL, "training": training} | changes))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_search_on_a_text_reaches_a_verdict(tied, folder):
+    confirmed = {"shortlist": 1, "shortlist_seeds": 2, "seeds": 2, "arms": ["dense", "same_capacity", "uniform"]}
+    network = MODEL | ({"units": [12, 6], "tied": True} if tied else {})
+    report = reported(text({"objectives": ["perplexity"]}, network=network, confirm=confirmed), folder)
+    assert report["verdict"]
+    names = [layer["name"] for layer in report["job"]["problem"]["layers"]]
+    assert ("embedding" in names) != tied
+    for trial in report["trials"]:
+        assert trial["nnz"] == trial["nnz_asked"]
+        assert trial["perplexity"] == pytest.approx(math.exp(trial["loss"]))
+        assert trial["egf_2"] > 0
+
+
+def test_other_data_have_no_perplexity():
+    fault = refusal(spec({"objectives": ["perplexity"]}))
+    assert (fault["field"], fault["value"]) == ("search.objectives", ["perplexity"])
+    assert _trial_of(spec())["perplexity"] is None
+
+
+def _trial_of(asked):
+    return reported(asked)["trials"][0]
+
+
+def test_a_loss_without_bounds_has_an_infinite_perplexity(folder):
+    problem, storage = examine(text(), folder), InMemoryStorage()
+    study.create(storage, "study", text())
+    outcome = trained(text(), study.ask(storage, "study", text(), problem, 0)[1], folder)
+    assert replace(outcome, loss=1e6).perplexity == math.inf
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        ({"network": {"kind": "mlp"}}, "network.kind", "it must be language_model"),
+        ({"network": {"kind": "lstm"}}, "network.kind", "it must be language_model"),
+        ({"data": {"kind": "bundled"}}, "network.kind", "the data are bundled, not text"),
+        ({"training": {"loss": "mse", "batch_size": 8}}, "training.loss", "it must be cross_entropy"),
+        ({"training": {"batch_size": 500}}, "training.batch_size", "it must be at most 146, the windows"),
+        ({"topology": {"kind": "snip"}}, "topology.kind", "it must be random"),
+        ({"rewiring": {"kind": "rigl", "every": 2}}, "rewiring.kind", "it may be set or dsr"),
+        ({"training": {"augmentation": {"flip": True}, "batch_size": 8}}, "training.augmentation", "needs images"),
+        ({"data": {"kind": "text", "name": "circles.txt"}}, "data.name", "is not in the data directory"),
+        ({"data": {"kind": "text", "name": "squares.txt", "steps": 900}}, "data.steps", "the test part has 57"),
+        ({"data": {"kind": "text", "name": "squares.txt", "validation": 0.001}}, "data.validation", "holds out 0"),
+    ],
+)
+def test_what_does_not_go_with_a_text_is_refused(changes, field, words, folder):
+    fault = refusal(text(**changes), folder)
+    assert fault["field"] == field
+    assert words in fault["message"]
+
+
+def test_a_clip_of_nothing_is_refused():
+    with pytest.raises(InvalidSpec, match=r"training\.clip"):
+        spec(training={"clip": 0})
+
+
+def test_the_example_on_a_text_is_accepted():
+    example = parse(json.loads((EXAMPLES / "text.json").read_text()))
+    assert examine(example, EXAMPLES).layers
