@@ -33,6 +33,7 @@ from models.optimizers import Adam
 from models.recipe import Training
 from models.rewiring import SET, AnyRewiring, Static
 from models.rewiring.drop import CosineDrop
+from models.schedules import Constant
 from models.seeds import generator
 from models.topologies import Random
 from models.training import Run, start
@@ -45,7 +46,8 @@ MODEL = LanguageModel(embedding=64, units=(128,))
 RECIPE = Training(
     epochs=5,
     batch_size=32,
-    optimizer=Adam(lr=0.006),
+    optimizer=Adam(lr=0.004),
+    schedule=Constant(),
     clip=1.0,
     averaging=SNTASGD(start=0.4),
 )
@@ -62,7 +64,7 @@ WAVE_ARMS: dict[str, tuple[float, Allocation, AnyRewiring]] = {
     "20 % ERK, SET": (0.2, erdos_renyi_kernel, SET(fraction=0.3)),
     "20 % uniform": (0.2, uniform, Static()),
 }
-WAVES = Training(epochs=15, batch_size=100, optimizer=Adam(lr=0.01), clip=1.0)
+WAVES = Training(epochs=20, batch_size=100, optimizer=Adam(lr=0.01), clip=1.0)
 
 
 def begun(
