@@ -152,7 +152,12 @@ def draw(found: dict[str, Any]) -> None:
         middle = [mean(values) for values in zip(*each["curves"], strict=True)]
         axis.plot(range(1, len(middle) + 1), middle, color=colour, label=arm, marker="o", markersize=3)
     axis.axvline(0.4 * RECIPE.epochs + 0.5, color="#bbbbbb", linewidth=1, linestyle=":")
-    axis.set(xlabel="epoch (averages from the dotted line on)", ylabel="validation perplexity", ylim=(4, 12))
+    axis.set(
+        xlabel="epoch (averages from the dotted line on)",
+        ylabel="validation perplexity",
+        ylim=(4, 12),
+        xticks=range(1, RECIPE.epochs + 1),
+    )
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, title=f"mean of {len(found['static']['curves'])} seeds", title_fontsize=8)
     figure.tight_layout()
