@@ -9,7 +9,7 @@ DATA_DIR ?= $(or $(SNAS_DATA_DIR),data)
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-slow test-browser check docker-check bench bench-search bench-fashion bench-cnn bench-set bench-demo bench-peers clean
+.PHONY: help install demo serve test test-slow test-browser check docker-check bench bench-search bench-fashion bench-cnn bench-set bench-recurrent bench-demo bench-peers clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench-cnn: .venv/installed-dev ## what the density search gains on a CNN at 5 % 
 
 bench-set: .venv/installed-dev ## SET against static connections on 2,000 Fashion-MNIST images (about 15 minutes)
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.set_against_static --data-dir $(DATA_DIR) --workers $(WORKERS)
+
+bench-recurrent: .venv/installed-dev ## sparse recurrent networks: a language model, waveforms, a compressed step (about 15 minutes)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.recurrent --data-dir $(DATA_DIR)
 
 bench-demo: .venv/installed-dev ## the demo's verdict over ten job seeds
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.typical_demo examples/digits_mlp.json --state $(STATE) --workers $(WORKERS)

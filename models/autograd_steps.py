@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from models.averaging import average
 from models.data.samples import Samples
 from models.dense_gradient import DenseGradient, watching
 from models.layers import SparseLayer
@@ -24,10 +25,13 @@ class AutogradSteps:
         loss: LossFunction,
         samples: Samples,
         prepare: Prepare,
+        averages: bool = False,
+        clip: float | None = None,
     ) -> None:
+        """averages: whether the weights after each step are averaged; clip: the largest norm of a step's gradient."""
         self._network, self._optimizer, self._loss = network, optimizer, loss
-        self._samples, self._prepare = samples, prepare
-        self._parameters = list(network.parameters())
+        self._samples, self._prepare, self._averages = samples, prepare, averages
+        self._parameters, self._clip = list(network.parameters()), clip
 
     def __call__(self, batches: Sequence[Tensor], rates: Sequence[float]) -> Tensor:
         """float64 [steps]: the mean loss of each batch, before the step that learns from it.
@@ -56,5 +60,9 @@ class AutogradSteps:
             parameter.grad = None  # what optimizer.zero_grad does, without its bookkeeping at every step
         loss.backward()  # type: ignore[no-untyped-call]
         if learns:
+            if self._clip is not None:  # what is absent has a gradient of 0, and no part in the norm
+                nn.utils.clip_grad_norm_(self._parameters, self._clip)
             self._optimizer.step()
+            if self._averages:
+                average(self._optimizer)
         return loss.detach()

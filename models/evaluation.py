@@ -1,5 +1,6 @@
 """How well a network does on samples it does not learn from."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -7,14 +8,19 @@ from torch import Tensor, nn
 
 from models.data.samples import Samples
 from models.losses import LossFunction
+from models.streams import carrying, in_streams
 
 BATCH = 256  # samples at a time: large enough to hide call overhead, small enough for a CPU's cache
+STREAMS = 10  # of a text: few, as each begins without knowing what was before (AWD-LSTM's number)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """loss: mean over samples; accuracy: share of samples whose highest output is their class, in [0, 1];
-    balanced_accuracy: mean over the classes present of the share that is right."""
+    """Of a text each character is a sample.
+
+    loss: mean over samples; accuracy: share of samples whose highest output is their class, in [0, 1];
+    balanced_accuracy: mean over the classes present of the share that is right.
+    """
 
     loss: float
     accuracy: float
@@ -25,11 +31,24 @@ class Evaluation:
 def evaluate(network: nn.Module, samples: Samples, loss: LossFunction, classes: int) -> Evaluation:
     """Dropout off, batch norm by its running statistics; `network` is left in evaluation mode."""
     network.eval()
-    batches = list(zip(torch.split(samples.x, BATCH), torch.split(samples.y, BATCH), strict=True))
-    outputs = [(network(x), y) for x, y in batches]
-    total = sum(loss(output, y).item() * len(y) for output, y in outputs)
-    right = torch.cat([output.argmax(dim=1) == y for output, y in outputs])
-    return Evaluation(total / len(samples), right.double().mean().item(), _balanced(right, samples.y, classes))
+    total, right, labels = 0.0, [], []
+    with carrying(network):
+        for x, y in _batches(samples):
+            output = network(x)
+            total += loss(output, y).item() * len(y)
+            right.append((output.argmax(dim=1) == y).flatten())
+            labels.append(y.flatten())
+    hits = torch.cat(right)
+    return Evaluation(total / len(samples), hits.double().mean().item(), _balanced(hits, torch.cat(labels), classes))
+
+
+def _batches(samples: Samples) -> Iterator[tuple[Tensor, Tensor]]:
+    if not samples.in_order:
+        yield from zip(torch.split(samples.x, BATCH), torch.split(samples.y, BATCH), strict=True)
+        return
+    for windows in in_streams(len(samples), min(STREAMS, len(samples))):
+        batch = samples.at(windows)
+        yield batch.x, batch.y
 
 
 def _balanced(right: Tensor, y: Tensor, classes: int) -> float:

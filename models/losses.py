@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from models.recipe import Loss
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
-"""(outputs [n, classes], labels int64 [n]) -> scalar"""
+"""(outputs [n, classes], labels int64 [n]) -> scalar; of a text outputs [n, classes, steps], labels [n, steps]"""
 
 
 def loss_function(name: Loss, classes: int) -> LossFunction:

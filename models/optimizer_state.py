@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.averaging import AVERAGE
 from models.layers.sparse import SparseLayer
 from models.rewired import Rewired
 from models.types import StorageKind
@@ -71,6 +72,8 @@ def store_as(layer: SparseLayer, kind: StorageKind, optimizer: torch.optim.Optim
 
 def initial_value(optimizer: torch.optim.Optimizer, parameter: Tensor, name: str) -> Tensor | float:
     """What `optimizer` starts the elements of the state `name` with: one number for all, or shaped like `parameter`."""
+    if name == AVERAGE:
+        return parameter.detach()  # the average of one value is the value
     initial = _initial(optimizer).get(name)
     if initial is None:
         return 0.0

@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
+from models.averaging import SNTASGD
 from models.optimizers import SGD, AnyOptimizer
 from models.schedules import AnySchedule, Cosine
-from models.types import Count, Storage, setting
+from models.types import Count, Positive, Storage, setting
 
 Loss = Literal["cross_entropy", "mse"]
 
@@ -21,7 +22,11 @@ class Augmentation:
 
 @setting
 class Training:
-    """storage: how layers keep their weights; `auto` takes what is fastest here, and says so in the trial."""
+    """clip: largest norm of the gradient of a step, all active weights, biases and norms together.
+
+    averaging: of weights, towards the end; what is evaluated is then the averages.
+
+    storage: how layers keep their weights; `auto` takes what is fastest here, and says so in the trial."""
 
     epochs: Count = 10
     batch_size: Count = 128
@@ -29,4 +34,6 @@ class Training:
     optimizer: AnyOptimizer = SGD()
     schedule: AnySchedule = Cosine()
     augmentation: Augmentation = Augmentation()
+    clip: Positive | None = None
+    averaging: SNTASGD | None = None
     storage: Storage = "auto"

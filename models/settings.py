@@ -17,6 +17,8 @@ def from_plain(kind: Any, value: Any) -> Any:
     kind  a dataclass, or a union of settings told apart by `kind`; anything else leaves plain values as they are
     Raises: ValueError, KeyError or TypeError, if `value` is no such setting
     """
+    if value is None:
+        return None
     if isinstance(value, list):
         return tuple(from_plain(object, each) for each in value)
     choices = [member for member in members(kind) if dataclasses.is_dataclass(member)]

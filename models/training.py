@@ -13,6 +13,7 @@ from torch import Tensor
 from models import optimizers
 from models.augmentation import augment, refuse_vectors
 from models.autograd_steps import AutogradSteps
+from models.averaging import averaged
 from models.connections import Connections
 from models.data.samples import Split
 from models.evaluation import Evaluation, evaluate
@@ -22,12 +23,13 @@ from models.layers import Dropout, sparse_layers
 from models.leaks import ConnectionLeak as ConnectionLeak
 from models.leaks import refuse_leaks
 from models.losses import loss_function
-from models.networks import AnyNetwork
+from models.networks import AnyNetwork, LanguageModel
 from models.placement import place
 from models.probe import GradientFlow, probe
 from models.recipe import Augmentation, Training
 from models.rewiring import AnyRewiring, Moment
 from models.seeds import generator
+from models.streams import carrying, in_streams
 from models.topologies import AnyTopology
 from models.types import Storage
 
@@ -75,6 +77,7 @@ class EpochReport:
     egf_1, egf_2  effective gradient flow on the probe; None at epochs that do not measure it
     lr          learning rate of the epoch's last step
     seconds     wall time, everything included
+    averaged    whether steps of this epoch were averaged: what is evaluated is then the averages
     """
 
     epoch: int
@@ -89,6 +92,7 @@ class EpochReport:
     egf_2: float | None
     lr: float
     seconds: float
+    averaged: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +129,8 @@ class Run:
         storage  of the weights, in place of the plan's
         """
         refuse_vectors(plan.training.augmentation, split.input_shape)
+        _refuse_no_trigger(plan)
+        _refuse_unread(plan, split)
         self.plan, self.split = plan, split
         weights, device = generator(plan.seed, "weights"), split.train.y.device
         if storage is None:
@@ -146,7 +152,7 @@ class Run:
         self.reports: list[EpochReport] = []
         self.gradient_flow: list[GradientFlow] = []
         self.loss = self._own_loss = loss_function(plan.training.loss, split.classes)
-        self._sizes = batch_sizes(len(split.train), plan.training.batch_size)
+        self._sizes = batch_sizes(len(split.train), plan.training.batch_size, split.train.in_order)
         epochs, batch_size = plan.training.epochs, plan.training.batch_size
         self._probe = probe(split.train, epochs, batch_size, generator(plan.seed, "probe"))
 
@@ -172,7 +178,21 @@ class Run:
         return report
 
     def evaluate(self) -> Evaluation:
-        return evaluate(self.network, self.split.held_out, self.loss, self.split.classes)
+        """Of the averages, where there are any."""
+        with averaged(self.optimizer):
+            return evaluate(self.network, self.split.held_out, self.loss, self.split.classes)
+
+    @property
+    def averages(self) -> bool:
+        """Whether the steps of the next epoch are averaged."""
+        averaging = self.plan.training.averaging
+        losses = [report.loss for report in self.reports]
+        return averaging is not None and averaging.begun(losses, self.plan.training.epochs)
+
+    @property
+    def plain(self) -> bool:
+        """Whether a step is forward, backward and the optimizer's own, and nothing more."""
+        return not self.averages and self.plan.training.clip is None
 
     def _drive(self, epoch: Generator[Stretch, Tensor, EpochReport]) -> EpochReport:
         losses: Tensor | None = None
@@ -185,8 +205,9 @@ class Run:
             losses = self.steps()(stretch.batches, stretch.rates)
 
     def _train_epoch(self) -> Generator[Stretch, Tensor, EpochReport]:
-        started = time.perf_counter()
-        train_loss, grown, lr = yield from self._learn()
+        started, averages = time.perf_counter(), self.averages
+        with carrying(self.network):
+            train_loss, grown, lr = yield from self._learn()
         last = self.epoch + 1 == self.plan.training.epochs
         due = self.plan.evaluate == "every_epoch" or (self.plan.evaluate == "end" and last)
         held_out = self.evaluate() if due else None
@@ -208,12 +229,13 @@ class Run:
             egf_2=flow.egf_2 if flow else None,
             lr=lr,
             seconds=time.perf_counter() - started,
+            averaged=averages,
         )
 
     def _learn(self) -> Generator[Stretch, Tensor, tuple[float, int, float]]:
         """One epoch of optimizer steps and rewirings: mean loss, connections grown, last learning rate."""
         plan, train = self.plan.training, self.split.train
-        batches = torch.split(torch.randperm(len(train), generator=self.streams["order"]), self._sizes)
+        batches = self._batches()
         steps, before = plan.epochs * len(batches), self.epoch * len(batches)
         rates = [plan.optimizer.lr * plan.schedule(before + step, steps) for step in range(len(batches))]
         losses: list[Tensor] = []
@@ -238,18 +260,26 @@ class Run:
         self._refuse_divergence(mean_loss)
         return mean_loss, grown, rates[-1]
 
+    def _batches(self) -> Sequence[Tensor]:
+        """Of an epoch: int64 [...] each, drawn anew; of a text the next window of every stream."""
+        samples = len(self.split.train)
+        if self.split.train.in_order:
+            return in_streams(samples, self.plan.training.batch_size)
+        return torch.split(torch.randperm(samples, generator=self.streams["order"]), self._sizes)
+
     def steps(self) -> FusedSteps | AutogradSteps:
         """How the optimizer steps until the next rewiring are taken: the storages may be others after it."""
         plan, train, network = self.plan.training, self.split.train, self.network.train()
         augmented = plan.augmentation != Augmentation()
-        if not augmented and self.loss is self._own_loss:
+        if not augmented and self.plain and self.loss is self._own_loss:
             fused = FusedSteps.of(network, self.optimizer, plan.loss, train, plan.batch_size)
             if fused is not None:
                 return fused
         return self._autograd_steps()
 
     def _autograd_steps(self) -> AutogradSteps:
-        return AutogradSteps(self.network.train(), self.optimizer, self.loss, self.split.train, self.prepared)
+        parts = self.network.train(), self.optimizer, self.loss, self.split.train, self.prepared
+        return AutogradSteps(*parts, self.averages, self.plan.training.clip)
 
     def prepared(self, x: Tensor) -> Tensor:
         """A batch of inputs as the network learns from it: augmented, where the plan says so."""
@@ -324,11 +354,34 @@ def start(
     return run
 
 
-def batch_sizes(samples: int, batch_size: int) -> list[int]:
-    """Whole batches and a last partial one; a single left-over sample joins the last, as batch norm needs two."""
+def _refuse_no_trigger(plan: Plan) -> None:
+    averaging = plan.training.averaging
+    if averaging is not None and averaging.start is None and plan.evaluate != "every_epoch":
+        raise ValueError(
+            "averaging.start: null is not allowed in a training that is not evaluated after every epoch, as nothing "
+            "would trigger the averaging; it must be a share of the epochs"
+        )
+
+
+def _refuse_unread(plan: Plan, split: Split) -> None:
+    """A text is for language models alone, and they for it."""
+    if isinstance(plan.network, LanguageModel) != split.train.in_order:
+        read = "a text" if split.train.in_order else f"inputs of shape {split.input_shape}"
+        raise ValueError(
+            f"network: {plan.network.kind} cannot read {read}; a text is for language_model, and it for one"
+        )
+    if split.train.in_order:
+        in_streams(len(split.train), plan.training.batch_size)
+
+
+def batch_sizes(samples: int, batch_size: int, in_order: bool = False) -> list[int]:
+    """Whole batches and a last partial one; a single left-over sample joins the last, as batch norm needs two.
+
+    in_order  windows of a text, whose last may stand alone
+    """
     sizes = [batch_size] * (samples // batch_size)
     left_over = samples % batch_size
-    if left_over == 1 and sizes:
+    if left_over == 1 and sizes and not in_order:
         sizes[-1] += 1
     elif left_over:
         sizes.append(left_over)

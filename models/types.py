@@ -72,6 +72,8 @@ def _check(value: Any) -> None:
 def _bounds(hint: Any) -> list[Any]:
     if get_origin(hint) is Annotated:
         return [part for meta in get_args(hint)[1:] for part in (meta if isinstance(meta, Interval) else [meta])]
+    if type(None) in get_args(hint):
+        return [bound for part in get_args(hint) for bound in _bounds(part)]
     return []
 
 

@@ -13,6 +13,7 @@ DIRECTIONS: dict[Objective, Direction] = {
     "loss": "minimize",
     "accuracy": "maximize",
     "balanced_accuracy": "maximize",
+    "perplexity": "minimize",
     "weights": "minimize",
     "macs": "minimize",
     "flops": "minimize",

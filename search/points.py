@@ -1,5 +1,6 @@
 """What travels between the search and whoever runs it: a point to train, and what came of it."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
@@ -85,6 +86,14 @@ class Outcome:
     flops: int | None = None
     latency: float | None = None
     measures: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss): of a text, among how many equally likely characters one would be as undecided."""
+        try:
+            return math.exp(self.loss)
+        except OverflowError:
+            return math.inf
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {name: list(getattr(self, name)) for name in _PER_LAYER}

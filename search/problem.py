@@ -17,6 +17,7 @@ from search.sc_sdc_setting import ScSdc
 from search.scored_starts import Scored, scored
 from search.spec import Budget, ChosenTrial, Dictated, JobSpec, dump
 from search.suitability import refuse_misfits
+from search.text_limits import refuse_unreadable, refuse_unsuitable_text
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
         final_split(data)
     except DataError as error:
         raise _data_fault(spec, error) from None
+    refuse_unreadable(spec)
     layers = _layers(spec, data)
     dictated = _check(spec, layers, split.train, data_dir)
 
@@ -86,6 +88,7 @@ def _check(
     _check_measures(spec, layers)
     refuse_misfits(spec, layers)
     refuse_unsuitable_rewiring(spec, layers, len(train))
+    refuse_unsuitable_text(spec, len(train))
     return _dictated(spec, layers, data_dir)
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from models.data import Text
 from search import sc_sdc_report, topologies
 from search.candidates import front
 from search.capacity import flops, macs
@@ -49,7 +50,7 @@ def build(
         {
             "job": {**job, "spec": dump(spec), "problem": problem_json(problem)},
             "pareto": _pareto(spec, problem, finished) if compared is None else [],
-            "trials": [_trial(problem, each) for each in sorted(finished, key=lambda each: each.number or 0)],
+            "trials": [_trial(spec, problem, each) for each in sorted(finished, key=lambda each: each.number or 0)],
             "egf_judged": judged(finished),
             "confirmation": shown,
             "verdict": words,
@@ -79,7 +80,7 @@ def _nothing_confirmed(ranked: Sequence[Standing]) -> str:
     return f"Nothing could be confirmed: {stage}."
 
 
-def _trial(problem: Problem, each: Finished) -> dict[str, Any]:
+def _trial(spec: JobSpec, problem: Problem, each: Finished) -> dict[str, Any]:
     """One row; a trial that was stopped shows what its last epoch measured."""
     outcome = each.outcome
     last: Mapping[str, Any] = each.curves[-1] if each.curves else {}
@@ -104,6 +105,7 @@ def _trial(problem: Problem, each: Finished) -> dict[str, Any]:
         "loss": outcome.loss if outcome else last.get("loss"),
         "accuracy": outcome.accuracy if outcome else last.get("accuracy"),
         "balanced_accuracy": outcome.balanced_accuracy if outcome else last.get("balanced_accuracy"),
+        "perplexity": outcome.perplexity if outcome and isinstance(spec.data, Text) else None,
         "epochs": len(each.curves),
         "curves": list(each.curves),
         "egf_1": outcome.egf_1 if outcome else None,

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
+from models.data import Text
+from models.networks import LanguageModel
+from models.networks.recurrent import Recurrent
 from models.networks.shapes import LayerShape
 from models.rewiring import DSR, SET, RigL, SparseMomentum
 from models.training import batch_sizes
@@ -15,8 +18,22 @@ LARGEST = 2**28
 
 def refuse_unsuitable_rewiring(spec: JobSpec, layers: Sequence[LayerShape], samples: int) -> None:
     """samples: that a trial of the search learns from. Raises: InvalidSpec."""
+    _refuse_unseen_gradients(spec)
     _refuse_too_large(spec, sum(layer.total for layer in layers))
-    _refuse_idle(spec, spec.training.epochs * len(batch_sizes(samples, spec.training.batch_size)))
+    _refuse_idle(
+        spec, spec.training.epochs * len(batch_sizes(samples, spec.training.batch_size, isinstance(spec.data, Text)))
+    )
+
+
+def _refuse_unseen_gradients(spec: JobSpec) -> None:
+    """Recurrent layers go through all steps at once, and show no gradient of connections that are absent."""
+    if isinstance(spec.rewiring, RigL | SparseMomentum) and isinstance(spec.network, Recurrent | LanguageModel):
+        raise fault(
+            "rewiring.kind",
+            spec.rewiring.kind,
+            f"{spec.rewiring.kind} grows by the gradients of absent connections, which the layers of "
+            f"{spec.network.kind} do not have; it may be set or dsr",
+        )
 
 
 def _refuse_too_large(spec: JobSpec, total: int) -> None:

@@ -20,7 +20,7 @@ from search.faults import InvalidSpec, faults
 from search.sampler_settings import CMAES, NSGA2, TPE, AnySampler
 from search.sc_sdc_setting import ScSdc
 
-Objective = Literal["loss", "accuracy", "balanced_accuracy", "weights", "macs", "flops", "latency", "egf"]
+Objective = Literal["loss", "accuracy", "balanced_accuracy", "perplexity", "weights", "macs", "flops", "latency", "egf"]
 StartName = Literal["erk", "erk_dense_output", "erk_positions", "uniform", "dense", "snip", "grasp", "synflow"]
 SCORES: tuple[StartName, ...] = ("snip", "grasp", "synflow")
 Arm = Literal["dense", "same_capacity", "uniform", "erk", "random"]

@@ -16,6 +16,7 @@ def refuse_misfits(spec: JobSpec, layers: Sequence[LayerShape]) -> None:
     _check_neurons(spec, layers)
     _check_retraining(spec)
     _check_stopping(spec)
+    _check_averaging(spec)
 
 
 def _check_start(spec: JobSpec) -> None:
@@ -65,4 +66,15 @@ def _check_stopping(spec: JobSpec) -> None:
             "search.stopping.from",
             stopping.from_,
             f"it must be >= {rewiring.sparse_from}: until then networks have more connections than were asked",
+        )
+
+
+def _check_averaging(spec: JobSpec) -> None:
+    averaging = spec.training.averaging
+    if averaging is not None and averaging.start is None and spec.confirm is not None:
+        raise fault(
+            "training.averaging.start",
+            None,
+            "the confirmation's final trains without a validation part, so that nothing would trigger the averaging; "
+            "it must be a share of the epochs (or confirm null)",
         )

@@ -63,7 +63,8 @@ class Cohort:
         return ended
 
     def _take(self, stretches: "Mapping[Run, Stretch]") -> Iterable[Tensor]:
-        if all(can_stack(run.network) for run in stretches):  # a rewiring may have changed how weights are kept
+        # Asked each time: a rewiring may have changed how weights are kept.
+        if all(run.plain and can_stack(run.network) for run in stretches):
             return take(list(stretches), list(stretches.values()))
         return [run.steps()(stretch.batches, stretch.rates) for run, stretch in stretches.items()]
 

@@ -6,6 +6,7 @@ from models.data.bundled import Bundled as Bundled
 from models.data.files import Files as Files
 from models.data.mnist1d import MNIST1D as MNIST1D
 from models.data.openml import OpenML as OpenML
+from models.data.text import Text as Text
 from models.types import ByKind
 
-AnyData = Annotated[Bundled | MNIST1D | Files | OpenML, ByKind()]
+AnyData = Annotated[Bundled | MNIST1D | Files | OpenML | Text, ByKind()]

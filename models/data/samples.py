@@ -18,12 +18,17 @@ ValidationShare = Annotated[float, Interval(gt=0, lt=1)]
 class Samples:
     """Inputs with their classes.
 
-    x  [n, features] or [n, channels, height, width], float32
-    y  [n], int64, each in 0..classes-1
+    x  [n, features] or [n, channels, height, width], float32; of a text its windows, int64 [n, steps], in their order
+    y  [n], int64, each in 0..classes-1; of a text the characters that come one later, [n, steps]
     """
 
     x: Tensor
     y: Tensor
+
+    @property
+    def in_order(self) -> bool:
+        """Whether they are windows that follow each other."""
+        return self.y.dim() == 2
 
     def __len__(self) -> int:
         return len(self.y)
@@ -73,15 +78,33 @@ class Split:
 def search_split(dataset: DataSet, validation: float, seed: int) -> Split:
     """The training part alone, of which the share `validation` is held out: stratified, seeded.
 
-    Raises: DataError, with the numbers, if either side would lack a class.
+    Of a text it is the end.
+
+    Raises: DataError, with the numbers, if either side would lack a class, or a text its windows.
     """
+    if dataset.train.in_order:
+        return _cut(dataset, validation)
     kept, held_out = hold_out(dataset.train.y, dataset.classes, validation, seed, "data.validation")
     return _standardised(dataset, dataset.train.at(kept), dataset.train.at(held_out))
 
 
 def final_split(dataset: DataSet) -> Split:
     """The whole training part against the test part."""
+    if dataset.train.in_order:
+        return Split(dataset.train, dataset.test, dataset.classes, dataset.input_shape)
     return _standardised(dataset, dataset.train, dataset.test)
+
+
+def _cut(dataset: DataSet, validation: float) -> Split:
+    train, windows = dataset.train, len(dataset.train)
+    kept = windows - round(validation * windows)
+    if not 1 <= kept < windows:
+        raise DataError(
+            f"data.validation: {validation} of {windows} windows holds out {windows - kept} and keeps {kept}; "
+            "each side needs at least one"
+        )
+    parts = Samples(train.x[:kept], train.y[:kept]), Samples(train.x[kept:], train.y[kept:])
+    return Split(*parts, dataset.classes, dataset.input_shape)
 
 
 def _standardised(dataset: DataSet, train: Samples, held_out: Samples) -> Split:

@@ -5,6 +5,7 @@ from models.layers.batch_norm import BatchNorm1d as BatchNorm1d
 from models.layers.batch_norm import BatchNorm2d as BatchNorm2d
 from models.layers.conv import SparseConv2d as SparseConv2d
 from models.layers.dropout import Dropout as Dropout
+from models.layers.embedding import SparseEmbedding as SparseEmbedding
 from models.layers.initialisation import initialise as initialise
 from models.layers.layer_norm import LayerNorm as LayerNorm
 from models.layers.linear import SparseLinear as SparseLinear

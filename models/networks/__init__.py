@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from models.networks.language_model import LanguageModel as LanguageModel
 from models.networks.lenet import LeNet5 as LeNet5
 from models.networks.lenet import LeNet300100 as LeNet300100
 from models.networks.mlp import MLP as MLP
@@ -12,4 +13,4 @@ from models.networks.resnet import ResNet as ResNet
 from models.networks.vgg import VGG as VGG
 from models.types import ByKind
 
-AnyNetwork = Annotated[MLP | LeNet300100 | LeNet5 | VGG | ResNet | LSTM | GRU, ByKind()]
+AnyNetwork = Annotated[MLP | LeNet300100 | LeNet5 | VGG | ResNet | LSTM | GRU | LanguageModel, ByKind()]

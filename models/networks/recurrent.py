@@ -22,6 +22,7 @@ from models.types import Count, Momentum, Storage, setting
 class Recurrent(ABC):
     """A vector is read number by number, an image row by row: all channels of a row in one step."""
 
+    kind: str
     units: tuple[int, ...]
     dropout: float
     layer: ClassVar[type[SparseRecurrent]]

@@ -9,7 +9,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from test_data_openml import cached
 
-from models.data import MNIST1D, AnyData, Bundled, Files, OpenML
+from models.data import MNIST1D, AnyData, Bundled, Files, OpenML, Text
 from models.data.samples import DataError, final_split, search_split
 from models.types import members
 
@@ -19,7 +19,12 @@ SETTINGS: dict[type, list[dict[str, Any]]] = {
     Files: [{"kind": "files", "name": "made.npz"}],
     OpenML: [{"kind": "openml", "dataset": 7}],
 }
-EVERY = [(member, fields) for member in members(AnyData) for fields in SETTINGS[member]]
+EVERY = [
+    (member, fields)
+    for member in members(AnyData)
+    if member is not Text  # windows in their order: tested with what reads them
+    for fields in SETTINGS[member]
+]
 
 
 @pytest.fixture(scope="module")
