@@ -9,7 +9,7 @@ DATA_DIR ?= $(or $(SNAS_DATA_DIR),data)
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-slow test-browser check docker-check bench bench-search bench-fashion bench-cnn bench-set bench-demo bench-peers clean
+.PHONY: help install demo serve test test-slow test-browser check docker-check bench bench-search bench-fashion bench-cnn bench-set bench-methods bench-demo bench-peers clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,13 @@ bench-cnn: .venv/installed-dev ## what the density search gains on a CNN at 5 % 
 
 bench-set: .venv/installed-dev ## SET against static connections on 2,000 Fashion-MNIST images (about 15 minutes)
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.set_against_static --data-dir $(DATA_DIR) --workers $(WORKERS)
+
+bench-methods: .venv/installed-dev ## every family of methods on real data, side by side; goes on where it was cut (about an hour)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.lenet_methods --data-dir $(DATA_DIR) --workers $(WORKERS)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.lenet_widths --data-dir $(DATA_DIR) --workers $(WORKERS)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.neurons_removed --data-dir $(DATA_DIR) --workers $(WORKERS)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.mnist1d_tickets --data-dir $(DATA_DIR) --workers $(WORKERS)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.topologies_apart --data-dir $(DATA_DIR) --workers $(WORKERS)
 
 bench-demo: .venv/installed-dev ## the demo's verdict over ten job seeds
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.typical_demo examples/digits_mlp.json --state $(STATE) --workers $(WORKERS)

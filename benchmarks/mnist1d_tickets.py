@@ -3,7 +3,7 @@
 Adam 2e-2, batches of 100, 38 epochs (1,520 steps; the notebook takes 1,501), every layer pruned alike, the last
 accuracy on the 1,000 test samples. Not as there: no residual connection, batches shuffled, biases not pruned, the data
 generated anew from the description. Tickets: each round trains from the first weights and removes a fifth of what is
-left of each layer, or all that has to go at once.
+left of each layer; one round removes all that has to go.
 """
 
 from collections.abc import Sequence
@@ -38,8 +38,8 @@ SPARSITIES = (0.76, 0.9)
 ARMS: dict[str, Retraining | None] = {
     "random": None,
     "ticket": Retraining(weights="rewind", per_round=0.2),
-    "ticket, all at once": Retraining(weights="rewind"),
-    "ticket, fresh weights": Retraining(weights="fresh", per_round=0.2),
+    "ticket, one round": Retraining(weights="rewind"),
+    "one round, fresh weights": Retraining(weights="fresh"),
 }
 COLOURS = ("#7f7f7f", "#d1495b", "#e09f3e", "#4878a8")
 
