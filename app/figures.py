@@ -29,6 +29,8 @@ def chosen_trial(report: Report) -> int | None:
 
 
 def _pareto(report: Report) -> dict[str, Any] | None:
+    if report.get("sc_sdc"):
+        return None  # a comparison, of networks whose sizes were given
     front = {point["trial"] for point in report["pareto"]}
     chosen = chosen_trial(report)
     points = [

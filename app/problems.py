@@ -15,8 +15,9 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app import jobs
+from app import jobs, reports
 from app.readiness import NotReady
+from search import topologies
 from search.faults import InvalidSpec
 from search.spec import parse
 
@@ -26,6 +27,8 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 STATUS: dict[type[Exception], int] = {
     jobs.JobNotFound: 404,
     jobs.JobFinished: 409,
+    reports.TrialNotFound: 404,
+    topologies.NotKept: 409,
     jobs.IdempotencyConflict: 422,
     jobs.InvalidCursor: 422,
     NotReady: 503,

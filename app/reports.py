@@ -8,10 +8,15 @@ from sqlalchemy import Engine
 
 from app import jobs, runs
 from app.jobs import Job
-from search import report
+from search import report, topologies
 from search.points import Finished
 from search.problem import problem_from
 from search.spec import parse
+from search.topologies import Output
+
+
+class TrialNotFound(LookupError):
+    """A trial that a job does not have, or that is not over. Names both."""
 
 
 def current(db: Engine, job_id: str) -> dict[str, Any]:
@@ -30,6 +35,17 @@ def build(job: Job, ended: Mapping[str, Sequence[Finished]]) -> dict[str, Any]:
     return report.build(
         _head(job), parse(job.spec), problem_from(job.problem), ended["search"], ended["shortlist"], ended["final"]
     )
+
+
+def topology_distance(db: Engine, job_id: str, a: int, b: int, output: Output) -> dict[str, Any]:
+    """Between two trials, by Optuna's numbers. Raises: app.jobs.JobNotFound, TrialNotFound, topologies.NotKept."""
+    jobs.get(db, job_id)
+    outcomes = {each.number: each.outcome for each in runs.finished(runs.of_job(db, job_id), {}, "search")}
+    for number in (a, b):
+        if number not in outcomes:
+            raise TrialNotFound(f"trial {number} of job {job_id} is not there, or not over yet")
+    ended = {number: outcome for number, outcome in outcomes.items() if number is not None}
+    return topologies.distance(ended, a, b, output)
 
 
 def _head(job: Job) -> dict[str, Any]:

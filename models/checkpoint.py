@@ -92,6 +92,7 @@ def load(path: Path | str, split: Split) -> Run:
     if explored := _under("explored/", tensors):
         layers = [unpack_connections(shape.weight, _under(f"{shape.name}/", explored)) for shape in shapes]
         run.explored = Explored(tuple(layers))
+    run.first = None
     run.epoch = description["epoch"]
     run.reports = [from_plain(EpochReport, report) for report in description["reports"]]
     run.gradient_flow = [GradientFlow(**measure) for measure in description["gradient_flow"]]

@@ -40,6 +40,12 @@ def mean_norm(gradients: Sequence[Tensor], p: Literal[1, 2], divisors: Sequence[
     return float(sum((norm / by for norm, by in zip(norms, divisors, strict=True)), torch.zeros(())) / len(norms))
 
 
+def whole_norm(gradients: Sequence[Tensor], p: Literal[1, 2]) -> float:
+    """The norm of all layers' gradients as one vector: what EGF is compared with."""
+    norms = [torch.linalg.vector_norm(gradient, p, dtype=torch.float64) for gradient in gradients]
+    return float(torch.linalg.vector_norm(torch.stack(norms), p))
+
+
 @contextmanager
 def probing(model: nn.Module) -> Iterator[None]:
     """Batch norm by the batch with its running statistics untouched, dropout off; then every module as it was."""

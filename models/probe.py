@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from models.data.samples import Samples
-from models.gradient_flow import gradients, mean_norm, probing
+from models.gradient_flow import gradients, mean_norm, probing, whole_norm
 from models.layers import sparse_layers
 from models.losses import LossFunction
 
@@ -17,11 +17,13 @@ COST = 0.05  # largest share of the training's samples that all measures togethe
 
 @dataclass(frozen=True)
 class GradientFlow:
-    """EGF_1 and EGF_2 after `epoch` epochs; 0 is before training."""
+    """EGF_1 and EGF_2 after `epoch` epochs; 0 is before training. norm_1, norm_2: of all layers' gradients as one."""
 
     epoch: int
     egf_1: float
     egf_2: float
+    norm_1: float
+    norm_2: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,8 @@ class Probe:
         with probing(network):
             found = gradients(layers, loss(network(self.samples.x), self.samples.y))
         ones = [1] * len(layers)
-        return GradientFlow(epoch, mean_norm(found, 1, ones), mean_norm(found, 2, ones))
+        egf = mean_norm(found, 1, ones), mean_norm(found, 2, ones)
+        return GradientFlow(epoch, *egf, whole_norm(found, 1), whole_norm(found, 2))
 
 
 def probe(train: Samples, epochs: int, batch_size: int, generator: torch.Generator) -> Probe:

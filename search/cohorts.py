@@ -36,8 +36,15 @@ def size(asked: int | None) -> int:
 def kind(spec: JobSpec, assignment: Assignment) -> Hashable:
     """Points of one kind can be trained together."""
     final = assignment.stage == "final"
-    topology = assignment.topology or spec.topology
-    return spec.data, spec.seed, topology, spec.training, assignment.network, assignment.rewiring, final
+    return (
+        spec.data,
+        spec.seed,
+        assignment.topology or spec.topology,
+        trials.recipe(spec, assignment),
+        assignment.network,
+        assignment.rewiring,
+        final,
+    )
 
 
 def perform(
@@ -62,7 +69,7 @@ def perform(
         yield found
     runs = {run: number for number, run in started.items() if isinstance(run, Run)}
     whole = yield from _in_lockstep(runs) if len(runs) == len(started) else _in_turn(started)
-    done = {number: trials.outcome(assignments[number], split, run) for number, run in whole.items()}
+    done = {number: trials.outcome(spec, assignments[number], split, run) for number, run in whole.items()}
     if done:
         yield done
 

@@ -10,6 +10,7 @@ from search.objectives import Measure
 from search.paired_test import Interval, SignedRank, holm, interval, signed_rank
 from search.points import Finished, Outcome
 from search.problem import Problem
+from search.topologies import shown
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def result_json(result: Result, problem: Problem) -> dict[str, Any]:
                 "storage": outcome.storage,
                 "egf_1": outcome.egf_1,
                 "egf_2": outcome.egf_2,
+                "measures": shown(outcome.measures),
                 "epochs": outcome.epochs,
             }
             for seed, outcome in outcomes.items()

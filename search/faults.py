@@ -73,11 +73,19 @@ def _allowed(root: type, value: Any, path: Sequence[Any]) -> list[str]:
     here: Any = root
     for part in path:
         value = value[part]
-        candidates = members(get_type_hints(here, include_extras=True)[part])
-        kinds = [each for each in candidates if dataclasses.is_dataclass(each)]
-        here = next((each for each in kinds if len(kinds) == 1 or kind_of(each) == value.get("kind")), kinds[0])
+        within = get_args(here)[0] if isinstance(part, int) else get_type_hints(here, include_extras=True)[part]
+        here = _meant(within, value)
     hints = get_type_hints(here, include_extras=True)
     return [_alias(hints[field.name]) or field.name for field in dataclasses.fields(here)]
+
+
+def _meant(hint: Any, value: Any) -> Any:
+    """The setting of the hint's family that the value is, or the list that it is, its bounds apart."""
+    bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if get_origin(bare) is tuple:
+        return bare
+    kinds = [each for each in members(hint) if dataclasses.is_dataclass(each)]
+    return next((each for each in kinds if len(kinds) == 1 or kind_of(each) == value.get("kind")), kinds[0])
 
 
 def _alias(hint: Any) -> str | None:

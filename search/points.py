@@ -1,11 +1,12 @@
 """What travels between the search and whoever runs it: a point to train, and what came of it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from pydantic import TypeAdapter
 
 from models.networks import AnyNetwork
+from models.recipe import Training
 from models.rewiring import AnyRewiring
 from models.topologies import AnyTopology
 from models.types import StorageKind
@@ -22,6 +23,8 @@ class Assignment:
     trial    Optuna's number of the trial it is, or comes from
     counts   connections asked of each layer
     topology where they start; None for the job's
+    training how, where it is not as the job says
+    fan_in   of each layer, the inputs that its first weights are scaled for; None: those that each unit has
     """
 
     stage: Stage
@@ -33,6 +36,8 @@ class Assignment:
     rewiring: AnyRewiring
     counts: tuple[int, ...]
     topology: AnyTopology | None = None
+    training: Training | None = None
+    fan_in: tuple[int, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         result: dict[str, Any] = _ASSIGNMENT.dump_python(self, mode="json", by_alias=True)
@@ -57,6 +62,7 @@ class Outcome:
     storage      of each layer, as the training ended
     egf_1, egf_2 mean effective gradient flow over the (at most 11) points measured, that before training included
     seconds, epochs  of all trainings that it took, those that found the connections included
+    measures     what the job's further measures found, by their kind
     """
 
     loss: float
@@ -72,6 +78,7 @@ class Outcome:
     egf_2: float | None
     seconds: float
     epochs: int
+    measures: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {name: list(getattr(self, name)) for name in _PER_LAYER}

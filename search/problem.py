@@ -9,9 +9,11 @@ from models.data.samples import DataError, DataSet, Samples, final_split, search
 from models.networks.shapes import LayerShape
 from models.seeds import derive, generator
 from models.topologies import Dictating, Scoring
+from search import sc_sdc
 from search.capacity import kept_weights, prunable, reach, with_kept
 from search.faults import InvalidSpec, fault
 from search.rewiring_limits import refuse_unsuitable_rewiring
+from search.sc_sdc_setting import ScSdc
 from search.spec import Budget, ChosenTrial, Dictated, JobSpec, dump
 from search.suitability import refuse_misfits
 
@@ -41,6 +43,9 @@ def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
     _check_keep_dense(spec, layers)
     _check_budget(spec, layers)
     _check_choice(spec)
+    _check_measures(spec, layers)
+    if isinstance(spec.search.space, ScSdc):
+        sc_sdc.refuse(spec, layers, data.input_shape, data.classes)
     refuse_misfits(spec, layers)
     refuse_unsuitable_rewiring(spec, layers, len(split.train))
     _check_samples(spec, split.train)
@@ -113,6 +118,14 @@ def _check_budget(spec: JobSpec, layers: tuple[LayerShape, ...]) -> None:
         value,
         f"{asked} active weights are out of reach; this network takes between {smallest} ({floor}) and {largest} (all)",
     )
+
+
+def _check_measures(spec: JobSpec, layers: tuple[LayerShape, ...]) -> None:
+    for number, measure in enumerate(spec.measures):
+        try:
+            measure.refuse(layers)
+        except ValueError as error:
+            raise fault(f"measures.{number}", dump(spec)["measures"][number], str(error)) from None
 
 
 def _check_choice(spec: JobSpec) -> None:

@@ -4,12 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from search import sc_sdc_report, topologies
 from search.candidates import front
 from search.capacity import macs
 from search.confirm import Standing, finals, shortlist, standings, winner
 from search.confirmation import confirmation
 from search.points import Finished
 from search.problem import Problem, problem_json
+from search.sc_sdc_setting import ScSdc
 from search.spec import JobSpec, dump
 
 
@@ -36,13 +38,18 @@ def build(
             words = _nothing_confirmed(ranked)
         else:
             shown, words = confirmation(spec, problem, ranked, first, final)
+    compared = None
+    if isinstance(spec.search.space, ScSdc):
+        compared = sc_sdc_report.section(spec, problem, finished)
+        words = sc_sdc_report.verdict(compared) if len(finished) == spec.search.trials else None
     report: dict[str, Any] = _finite(
         {
             "job": {**job, "spec": dump(spec), "problem": problem_json(problem)},
-            "pareto": _pareto(spec, problem, finished),
+            "pareto": _pareto(spec, problem, finished) if compared is None else [],
             "trials": [_trial(problem, each) for each in sorted(finished, key=lambda each: each.number or 0)],
             "confirmation": shown,
             "verdict": words,
+            "sc_sdc": compared,
         }
     )
     return report
@@ -95,6 +102,7 @@ def _trial(problem: Problem, each: Finished) -> dict[str, Any]:
         "egf_1": outcome.egf_1 if outcome else None,
         "egf_2": outcome.egf_2 if outcome else None,
         "seconds": outcome.seconds if outcome else sum(epoch["seconds"] for epoch in each.curves),
+        "measures": topologies.shown(outcome.measures) if outcome else {},
     }
 
 

@@ -7,6 +7,7 @@ from optuna.distributions import FloatDistribution
 from models.networks.shapes import LayerShape
 from search.capacity import budget_weights, kept_weights, prunable, with_kept
 from search.projection import project
+from search.sc_sdc_setting import ScSdc
 from search.spec import AnySpace, Budget, Dictated, Free, JobSpec
 
 REFERENCE_WINDOW = 2.0
@@ -28,7 +29,7 @@ def distributions(spec: JobSpec, layers: Sequence[LayerShape]) -> dict[str, Floa
             distribution = FloatDistribution(space.low, space.high, log=space.scale == "log")
         case Budget():
             distribution = FloatDistribution(-space.window, space.window)
-        case Dictated():
+        case Dictated() | ScSdc():
             return {}
     return {name_of(space, layer): distribution for layer in prunable(spec.network, layers)}
 
@@ -50,6 +51,8 @@ def counts(spec: JobSpec, layers: Sequence[LayerShape], params: Mapping[str, flo
             found = project(searched, values, total, floors(space, searched))
         case Dictated():
             raise AssertionError("counts that the topology dictates are Problem.dictated")
+        case ScSdc():
+            raise TypeError("the networks of sc_sdc are given, not searched")
     return with_kept(spec.network, layers, found)
 
 

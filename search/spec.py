@@ -8,6 +8,7 @@ from annotated_types import Interval, MaxLen, MinLen
 from pydantic import Field, TypeAdapter, ValidationError
 
 from models.data import AnyData
+from models.measures import AnyMeasure
 from models.networks import MLP, AnyNetwork
 from models.recipe import Training
 from models.retraining import Retraining
@@ -15,6 +16,7 @@ from models.rewiring import SET, AnyRewiring
 from models.topologies import AnyTopology, Random
 from models.types import ByKind, Count, Density, Positive, setting
 from search.faults import InvalidSpec, faults
+from search.sc_sdc_setting import ScSdc
 
 Objective = Literal["loss", "accuracy", "balanced_accuracy", "weights", "macs"]
 Arm = Literal["dense", "same_capacity", "uniform", "erk", "random"]
@@ -84,7 +86,7 @@ class Halving:
     from_: Annotated[float, Interval(gt=0, lt=1), Field(alias="from")] = 0.4
 
 
-AnySpace = Annotated[Free | Budget | Dictated, ByKind()]
+AnySpace = Annotated[Free | Budget | Dictated | ScSdc, ByKind()]
 AnySampler = Annotated[TPE | RandomSampler, ByKind()]
 
 
@@ -109,6 +111,12 @@ class Search:
             raise ValueError(
                 "objectives: weights and macs are not allowed with dictated densities, the same in every trial"
             )
+        if isinstance(self.space, ScSdc):
+            runs = len(self.space.points())
+            if self.trials != runs:
+                raise ValueError(f"trials: {self.trials} is not allowed; this comparison has {runs} trainings")
+            if self.stopping is not None:
+                raise ValueError("stopping is not allowed with sc_sdc, which trains every network to its end")
 
 
 @setting
@@ -143,6 +151,8 @@ class Confirm:
 
 @setting
 class JobSpec:
+    """measures: taken of each network at the end of its training; none by default."""
+
     name: Annotated[str, MinLen(1), MaxLen(120), Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
     data: AnyData
     seed: Annotated[int, Interval(ge=0, lt=2**63)] = 0
@@ -154,6 +164,16 @@ class JobSpec:
     training: Training = Training()
     search: Search = Search()
     confirm: Confirm | None = Confirm()
+    measures: tuple[AnyMeasure, ...] = ()
+
+    def __post_init__(self) -> None:
+        kinds = [measure.kind for measure in self.measures]
+        if len(set(kinds)) != len(kinds):
+            raise ValueError(f"measures: {kinds} names one twice")
+        if isinstance(self.search.space, ScSdc) and self.confirm is not None:
+            raise ValueError("confirm is not allowed with sc_sdc, which chooses nothing; it must be null")
+        if isinstance(self.search.space, ScSdc) and self.retraining is not None:
+            raise ValueError("retraining is not allowed with sc_sdc, which compares single trainings; it must be null")
 
 
 _ADAPTER: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)

@@ -10,6 +10,7 @@ from models import allocation
 from models.networks.shapes import LayerShape
 from search import hand_set
 from search.capacity import budget_weights, kept_weights, prunable
+from search.sc_sdc_setting import ScSdc
 from search.space import counts, floors, name_of
 from search.spec import Budget, Dictated, Free, JobSpec
 
@@ -39,7 +40,7 @@ def starts(spec: JobSpec, layers: Sequence[LayerShape]) -> tuple[Start, ...]:
         case Budget():
             total = budget_weights(space, layers) - kept_weights(spec.network, layers)
             points = _in_budget(space, searched, total)
-        case Dictated():
+        case Dictated() | ScSdc():
             return ()
     first: dict[tuple[int, ...], Start] = {}
     for name, values in points:

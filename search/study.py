@@ -10,10 +10,11 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from models.seeds import derive
-from search import objectives
+from search import objectives, sc_sdc
 from search.points import Assignment, Outcome
 from search.problem import Problem
 from search.samplers import Drawn, Given, sampler
+from search.sc_sdc_setting import ScSdc
 from search.space import counts, distributions
 from search.spec import JobSpec
 from search.starts import starts
@@ -71,6 +72,9 @@ def ask(storage: BaseStorage, study_name: str, spec: JobSpec, problem: Problem, 
     study = optuna.load_study(study_name=study_name, storage=storage, sampler=source)
     storage = study._storage  # an RDBStorage goes behind a cache, which knows only the trials met through it
     trial = _find(storage, study._study_id, ordinal) or _create(storage, study._study_id, ordinal)
+    if isinstance(spec.search.space, ScSdc):
+        shapes = problem.layers, problem.input_shape, problem.classes
+        return trial.number, sc_sdc.assignment(spec, *shapes, ordinal, trial.number)
     params = _suggest(study, trial, space)
     assignment = Assignment(
         stage="search",

@@ -5,13 +5,18 @@ import importlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from models import crossover, training
 from models.data.samples import Split
+from models.layers.initialisation import scale_for
+from models.measures import Trained
+from models.recipe import Training
 from models.retraining import Retrained, start_retraining
 from models.rewiring import Static
+from models.seeds import generator
 from models.training import EpochReport, Evaluate, Run
 from models.warm import load_kernels
 from search import remembered
@@ -37,7 +42,7 @@ def perform(
     samples = split(spec, assignment, data_dir, data_hash)
     run = start(spec, assignment, samples, data_dir)
     yield from run.train()
-    yield outcome(assignment, samples, run)
+    yield outcome(spec, assignment, samples, run)
 
 
 def warm_up(crossover_file: Path | None = None) -> None:
@@ -73,18 +78,30 @@ def start(spec: JobSpec, assignment: Assignment, split: Split, data_dir: Path | 
         assignment.counts,
         assignment.topology or spec.topology,
         assignment.rewiring,
-        spec.training,
+        recipe(spec, assignment),
         split,
         assignment.seed,
         evaluate,
     )
-    if spec.retraining is None or isinstance(assignment.rewiring, Static):
-        return training.start(*parts, data_dir=data_dir)
-    return start_retraining(spec.retraining, *parts, data_dir)
+    if spec.retraining is not None and not isinstance(assignment.rewiring, Static):
+        return start_retraining(spec.retraining, *parts, data_dir)
+    run = training.start(*parts, data_dir=data_dir)
+    if assignment.fan_in is not None:
+        for layer, fan_in in zip(run.layers.values(), assignment.fan_in, strict=True):
+            scale_for(layer, fan_in)
+    return run
 
 
-def outcome(assignment: Assignment, split: Split, run: Run | Retrained) -> Outcome:
+def recipe(spec: JobSpec, assignment: Assignment) -> Training:
+    """How this point is trained: its own way, or the job's."""
+    return assignment.training or spec.training
+
+
+def outcome(spec: JobSpec, assignment: Assignment, split: Split, run: Run | Retrained) -> Outcome:
     """What a training that is over came to."""
+    seed = assignment.seed
+    trained = Trained(run.run if isinstance(run, Retrained) else run)
+    found: dict[str, Any] = {each.kind: each(trained, generator(seed, "measure", each.kind)) for each in spec.measures}
     last = run.reports[-1]
     assert last.loss is not None
     assert last.accuracy is not None
@@ -106,6 +123,7 @@ def outcome(assignment: Assignment, split: Split, run: Run | Retrained) -> Outco
         egf_2=_mean([measured.egf_2 for measured in run.gradient_flow]),
         seconds=math.fsum(report.seconds for report in run.reports),
         epochs=len(run.reports),
+        measures=found,
     )
 
 

@@ -70,6 +70,13 @@ class Rows(BaseModel):
     items: list[dict[str, Any]]
 
 
+class Distance(BaseModel):
+    a: int
+    b: int
+    distance: Annotated[float, Field(description="in [0, 1], the mean over layers")]
+    by_layer: list[float]
+
+
 class Health(BaseModel):
     status: Literal["ok"] = "ok"
 

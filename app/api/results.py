@@ -5,9 +5,10 @@ from typing import Any
 from fastapi import APIRouter
 
 from app import reports
-from app.api.answers import Rows
+from app.api.answers import Distance, Rows
 from app.api.given import Db
 from app.problems import documented
+from search.topologies import Output
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["results"], responses=documented(404, 422))
 
@@ -28,3 +29,9 @@ def trials(job_id: str, db: Db) -> Rows:
 def pareto(job_id: str, db: Db) -> Rows:
     """The trials that no other trial beats in both accuracy and active weights."""
     return Rows(items=reports.current(db, job_id)["pareto"])
+
+
+@router.get("/topology-distance", responses=documented(409))
+def topology_distance(job_id: str, db: Db, a: int, b: int, output: Output = "matched") -> Distance:
+    """How far apart the connections of two trials are, whatever the order of hidden units (NNSTD)."""
+    return Distance(**reports.topology_distance(db, job_id, a, b, output))

@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from app import words
+from app.printing import sc_sdc
 from app.printing.tables import table, titled
 
 DENSITY_COLUMNS = 6  # deeper networks show the range of their densities
@@ -23,6 +24,10 @@ def _parts(report: Report) -> Iterator[RenderableType]:
     if report["pareto"]:
         yield Text()
         yield _pareto(report)
+    compared = report.get("sc_sdc")  # reports stored before there was one have no such field
+    if compared is not None:
+        yield Text()
+        yield sc_sdc.comparison(compared)
     confirmation = report["confirmation"]
     if confirmation is not None:
         yield Text()

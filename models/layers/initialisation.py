@@ -4,7 +4,9 @@ import math
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from torch import Tensor
 
+from models.connections import Connections
 from models.layers.activations import Activation
 
 if TYPE_CHECKING:
@@ -35,9 +37,22 @@ def initialise(layer: "SparseLayer", activation: Nonlinearity, generator: torch.
     if activation not in _GAINS:
         raise ValueError(f"activation: {activation!r} is not allowed; it must be one of {', '.join(_GAINS)}")
     connections = layer.connections
-    units = connections.positions // max(connections.total // connections.shape[0], 1)
-    fan_in = torch.bincount(units, minlength=connections.shape[0])
     normal = torch.randn(connections.nnz, generator=generator)
-    layer.assign(normal * (_GAINS[activation] / fan_in[units].sqrt()))
+    layer.assign(normal * (_GAINS[activation] / _fan_in(connections).sqrt()))
     if layer.bias is not None:
         torch.nn.init.zeros_(layer.bias)
+
+
+def scale_for(layer: "SparseLayer", fan_in: int) -> None:
+    """First weights as though every unit had `fan_in` connections: those of a dense layer with that many inputs.
+
+    Of the weights that `initialise` has drawn; one connection after another the same normal numbers as in such a layer.
+    """
+    values = layer.values.detach()
+    layer.assign(values * (_fan_in(layer.connections) / fan_in).sqrt().to(values))
+
+
+def _fan_in(connections: Connections) -> Tensor:
+    """int64 [nnz]: how many connections the unit of each has."""
+    units = connections.positions // max(connections.total // connections.shape[0], 1)
+    return torch.bincount(units, minlength=connections.shape[0])[units]

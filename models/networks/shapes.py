@@ -1,7 +1,9 @@
 """What a network's family tells before it is built: the shape of each prunable weight."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,17 @@ class LayerShape:
     @property
     def outputs(self) -> int:
         return self.weight[0]
+
+
+def refuse_branches(shapes: Sequence[tuple[int, ...]]) -> None:
+    """For what takes layers as a chain: each with the units of the one before it as inputs, in order.
+
+    shapes  of the weights; several inputs for each unit are a flattened map of it
+    Raises: ValueError, naming the layer that does not take those units
+    """
+    for before, shape in pairwise(shapes):
+        if shape[1] % before[0]:
+            raise ValueError(f"a layer of shape {shape} does not take the {before[0]} units of the layer before it")
 
 
 def scaled_width(width: int, factor: float) -> int:

@@ -10,6 +10,6 @@ from models.checkpoint import load, save
 
 torch.set_num_threads(1)
 for path in sorted(Path(sys.argv[1]).glob("*.half")):
-    run = load(path, classes_in_space(IMAGE if "vgg" in path.name else (12,)))
+    run = load(path, classes_in_space((12,) if "mlp" in path.name else IMAGE))
     list(run.train())
     save(run, path.with_suffix(".resumed"))

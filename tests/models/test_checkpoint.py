@@ -17,7 +17,7 @@ from small_problem import IMAGE, begin, classes_in_space, measured, same_state
 from models import checkpoint
 from models.checkpoint import CheckpointError, load, save
 from models.connections import Connections, random_connections
-from models.networks import LSTM, MLP, VGG, AnyNetwork
+from models.networks import LSTM, MLP, VGG, AnyNetwork, ResNet
 from models.optimizers import SGD, Adam, AnyOptimizer
 from models.packing import pack, pack_connections, unpack, unpack_connections
 from models.recipe import Augmentation, Training
@@ -42,6 +42,7 @@ CASES: dict[str, tuple[AnyNetwork, Training, AnyRewiring]] = {
     "lstm-adam": (LSTM(units=(6,), dropout=0.2), ADAM, SET(every=3)),
     "vgg-momentum": (VGG(channels=(4, 6), stride=2, widths=(8,)), MOMENTUM, SET(last_epoch="prune_only")),
     "vgg-adam-all": (CNN_WITH_ALL, MOVED, EVERY),
+    "resnet-momentum": (ResNet(channels=(4, 8, 16), dropout=0.2), MOMENTUM, EVERY),
     "vgg-adam-all-rigl": (CNN_WITH_ALL, MOVED, RigL(every=5)),
     "vgg-adam-all-dsr": (CNN_WITH_ALL, MOVED, DSR(every=5, threshold=0.05)),
     "mlp-adam-all-momentum": (MLP_WITH_ALL, ADAM, SparseMomentum(every=5)),
@@ -51,7 +52,7 @@ CASES: dict[str, tuple[AnyNetwork, Training, AnyRewiring]] = {
 
 def of(case: str) -> Run:
     network, training, rewiring = CASES[case]
-    split = classes_in_space(IMAGE if "vgg" in case else (12,))
+    split = classes_in_space((12,) if "mlp" in case else IMAGE)
     return begin(network, split, training=training, rewiring=rewiring)
 
 

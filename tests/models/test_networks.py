@@ -15,14 +15,14 @@ from models.layers import (
     activation,
     sparse_layers,
 )
-from models.networks import MLP, VGG, AnyNetwork, LeNet5, LeNet300100
+from models.networks import MLP, VGG, AnyNetwork, LeNet5, LeNet300100, ResNet
 from models.networks.stack import Activation
 from models.seeds import generator
 from models.types import kind_of, members
 
 IMAGE = (1, 28, 28)
 NETWORKS = [member() for member in members(AnyNetwork)]
-CONVOLUTIONAL = [LeNet5(), VGG(), VGG(channels=(4, 8), stride=2, widths=())]
+CONVOLUTIONAL = [LeNet5(), VGG(), VGG(channels=(4, 8), stride=2, widths=()), ResNet(channels=(4, 8, 16))]
 
 
 def named(setting: Any) -> str:

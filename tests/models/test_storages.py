@@ -17,7 +17,7 @@ from models import checkpoint, optimizers
 from models.connections import Connections, random_connections
 from models.data.samples import Samples, Split
 from models.layers import SparseConv2d, SparseLayer, SparseLinear
-from models.networks import GRU, LSTM, MLP, VGG, LeNet5
+from models.networks import GRU, LSTM, MLP, VGG, LeNet5, ResNet
 from models.optimizers import AnyOptimizer
 from models.recipe import Training
 from models.rewired import Rewired
@@ -38,6 +38,8 @@ NETWORKS = {
     "normed": (MLP(widths=(16, 10), batch_norm=True, activation="silu", keep_dense=("output",)), (12,)),
     "lenet5": (LeNet5(channels=(3, 4), width=8), (1, 20, 20)),
     "vgg": (VGG(channels=(4, "pool", 5), stride=2), IMAGE),
+    "skips": (MLP(widths=(10, 10), skip=True, batch_norm=True), (12,)),
+    "resnet": (ResNet(channels=(4, 8, 16), dropout=0.2), IMAGE),
     "lstm": (LSTM(units=(6, 5), dropout=0.2), IMAGE),
     "gru": (GRU(units=(6,)), (12,)),
 }

@@ -2,13 +2,14 @@
 
 import json
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from optuna.storages import InMemoryStorage
 
 from models.data import samples
 from models.evaluation import Evaluation
+from models.rewiring import SET
 from search import confirm, early_stopping, remembered, study, trials
 from search.points import Assignment, Finished, Outcome
 from search.problem import examine, split_seed
@@ -23,6 +24,7 @@ SPEC = {
     "training": {"epochs": 3, "batch_size": 32},
     "search": {"space": {"kind": "budget", "density": 0.2}, "trials": 7, "stopping": {"kind": "halving", "from": 0.4}},
     "confirm": {"shortlist": 2, "shortlist_seeds": 2, "seeds": 5},
+    "measures": [{"kind": "gap"}, {"kind": "topology"}],
 }
 
 
@@ -89,6 +91,16 @@ def test_some_trials_are_stopped_after_the_second_of_three_epochs(report):
     assert all(row["epochs"] == (2 if row["state"] == "pruned" else 3) for row in report["trials"])
     # Four peers are needed before the first can be stopped.
     assert set(states[:4]) == {"complete"}
+
+
+def test_the_measures_asked_for_are_taken_of_every_network_trained_to_its_end(report):
+    for row in report["trials"]:
+        assert set(row["measures"]) == ({"gap", "topology"} if row["state"] == "complete" else set())
+    for arm in report["confirmation"]["arms"].values():
+        for run in arm["runs"]:
+            assert -1 <= run["measures"]["gap"]["accuracy_gap"] <= 1
+    moved = [row["measures"]["topology"]["moved"] for row in report["trials"] if row["state"] == "complete"]
+    assert all(0 < each < 1 for each in moved)
 
 
 def test_the_confirmation_has_its_arms_and_a_verdict(report):
@@ -180,3 +192,13 @@ def test_data_that_changed_since_the_job_was_submitted_is_refused():
     list(trials.perform(spec, assignment(spec, "search"), None, submitted.data_hash))
     with pytest.raises(DataChanged, match="has changed"):
         list(trials.perform(spec, assignment(spec, "search"), None, "0" * 64))
+
+
+def test_after_a_retraining_the_last_training_is_measured():
+    space = {"space": {"kind": "budget", "density": 0.2}, "trials": 1}
+    found = parse(SPEC | {"retraining": {"weights": "keep"}, "search": space, "confirm": None})
+    examine(found, None)
+    *_, outcome = trials.perform(found, replace(assignment(found, "search"), rewiring=SET()), None)
+    # It is static: what moved, moved before it began.
+    assert outcome.measures["topology"]["moved"] == 0
+    assert outcome.epochs == 2 * 3

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from search_stubs import CNN
 
-from models.networks import MLP, VGG, LeNet5, LeNet300100
+from models.networks import MLP, VGG, LeNet5, LeNet300100, ResNet
 from search.capacity import macs, same_capacity, weights
 
 FAMILIES = [
@@ -11,6 +11,7 @@ FAMILIES = [
     (LeNet300100(), (784,)),
     (VGG(channels=(16, 32, 64), stride=2, widths=(128,)), (1, 28, 28)),
     (LeNet5(), (1, 28, 28)),
+    (ResNet(), (3, 32, 32)),
 ]
 
 
