@@ -107,9 +107,9 @@ def draw(rows: Sequence[Row]) -> None:
     found = [[mean(row["layers"][place]) for row in rows] for place in range(len(EPOCHS))]
     banded(above, EPOCHS, found, "#d1495b", "mean of the layers (NNSTD)")
     by_chance = mean(mean(row["chance"]) for row in rows)
-    above.axhline(by_chance, color="black", linewidth=0.8, linestyle=":", label="two random topologies, mean")
+    above.axhline(by_chance, color="black", linewidth=0.8, linestyle=":", label="NNSTD of two random topologies")
     above.set(ylabel="topology distance", ylim=(0, 1))
-    above.legend(frameon=False, fontsize=8, loc="lower right")
+    above.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 0.15))
     epochs = range(1, TRAINING.epochs + 1)
     accuracies = [[100 * each for each in at(rows, epoch)] for epoch in epochs]
     banded(below, epochs, accuracies, "#7f7f7f", "mean ± sd of ten runs")
