@@ -44,9 +44,7 @@ TOPOLOGIES = {
     "random links": Random(),
 }
 DENSE = {"dense": 1e-4, "dense, decay 5e-4": 5e-4}
-COLOURS = dict(
-    zip(REWIRINGS, ("#7f7f7f", "#4878a8", "#8cb369", "#e09f3e", "#9a6fb0", "#c98b8b", "#d1495b"), strict=True)
-)
+COLOURS = ("#7f7f7f", "#4878a8", "#8cb369", "#e09f3e", "#9a6fb0", "#c98b8b", "#d1495b")
 
 
 @dataclass(frozen=True)
@@ -116,8 +114,10 @@ def table(rows: Sequence[Row]) -> str:
         cells = [f"{shown(accuracies(rows, arm, density))} ({cost(rows, arm, density):.2f})" for density in DENSITIES]
         lines.append(f"| {arm} | {' | '.join(cells)} |")
     for arm, density in [(arm, 0.1) for arm in TOPOLOGIES] + [(arm, 1.0) for arm in DENSE]:
-        weights = {row["weights"] for row in rows if row["arm"] == arm}
-        lines.append(f"| {arm} | {shown(accuracies(rows, arm, density))} ({cost(rows, arm, density):.2f}), {weights} |")
+        weights = next(row["weights"] for row in rows if row["arm"] == arm)
+        lines.append(
+            f"| {arm} | {shown(accuracies(rows, arm, density))} ({cost(rows, arm, density):.2f}), {weights:,} |"
+        )
     return "\n".join(lines)
 
 
