@@ -9,7 +9,7 @@ DATA_DIR ?= $(or $(SNAS_DATA_DIR),data)
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-slow test-browser check docker-check bench bench-search bench-fashion bench-cnn bench-set bench-recurrent bench-demo bench-peers clean
+.PHONY: help install demo serve test test-slow test-browser check docker-check bench bench-search bench-fashion bench-cnn bench-set bench-methods bench-recurrent bench-stopping bench-demo bench-peers clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,17 @@ bench-set: .venv/installed-dev ## SET against static connections on 2,000 Fashio
 
 bench-recurrent: .venv/installed-dev ## sparse recurrent networks: a language model, waveforms, a compressed step (about 15 minutes)
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.recurrent --data-dir $(DATA_DIR)
+
+bench-methods: .venv/installed-dev ## every family of methods on real data, side by side; goes on where it was cut (about an hour)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.lenet_methods --data-dir $(DATA_DIR) --workers $(WORKERS)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.lenet_widths --data-dir $(DATA_DIR) --workers $(WORKERS)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.neurons_removed --data-dir $(DATA_DIR) --workers $(WORKERS)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.mnist1d_tickets --data-dir $(DATA_DIR) --workers $(WORKERS)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.topologies_apart --data-dir $(DATA_DIR) --workers $(WORKERS)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.regimes --state $(STATE) --data-dir $(DATA_DIR) --workers $(WORKERS)
+
+bench-stopping: .venv/installed-dev ## early stopping by loss and by gradient flow, replayed over the same searches
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.stopping --state $(STATE) --data-dir $(DATA_DIR) --workers $(WORKERS)
 
 bench-demo: .venv/installed-dev ## the demo's verdict over ten job seeds
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.typical_demo examples/digits_mlp.json --state $(STATE) --workers $(WORKERS)
