@@ -12,6 +12,7 @@ from benchmarks.interleaved import medians
 from benchmarks.jobs import keep
 from benchmarks.steps import BUNDLE, RECIPE, Case, check, problem, ways
 from models import optimizers, training
+from models.connections import random_connections
 from models.data.samples import Samples, Split
 from models.layers import sparse_layers
 from models.networks import MLP
@@ -47,7 +48,8 @@ def memory(density: float) -> dict[str, float]:
     shapes = family.layers((784,), 10)
     counts = [max(1, round(density * shape.total)) for shape in shapes]
     for storage in ("masked", "compressed"):
-        active = Random()(shapes, counts, generator(0))
+        draw = generator(0)
+        active = [random_connections(shape.weight, count, draw) for shape, count in zip(shapes, counts, strict=True)]
         network = family.build((784,), 10, active, generator(1), storage)  # type: ignore[arg-type]
         optimizer = optimizers.build(RECIPE, network)
         network(torch.randn(128, 784)).square().mean().backward()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from models.connections import Connections
@@ -101,7 +102,9 @@ def untrained(
         return network.build(split.input_shape, split.classes, connections, generator(seed, stream), "masked")
 
     searched = tuple(layer for layer in layers if layer.name not in network.keep_dense)
-    return Untrained(searched, split.train, loss_function(loss, split.classes), data_dir, build)
+    # Scored where it is built, whatever the device of the training: the same connections on each.
+    train = split.train.to(torch.device("cpu"))
+    return Untrained(searched, train, loss_function(loss, split.classes), data_dir, build)
 
 
 def _keeps_values(topology: AnyTopology | Scoring) -> bool:

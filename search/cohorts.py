@@ -1,7 +1,9 @@
 """Several points trained in lockstep on one device, each as if alone. The way to use a GPU; never part of a result."""
 
+import json
 import os
 from collections.abc import Collection, Generator, Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from models.retraining import Retrained
 from models.training import EpochReport, Run
 from search import trials
 from search.points import Assignment, Outcome
-from search.spec import JobSpec
+from search.spec import JobSpec, dump
 
 ON_CUDA = 32  # points at once: fills a large GPU with networks of a few hundred units, and fits any
 
@@ -37,9 +39,9 @@ def size(asked: int | None) -> int:
 def kind(spec: JobSpec, assignment: Assignment) -> Hashable:
     """Points of one kind can be trained together."""
     final = assignment.stage == "final"
+    # The whole job: what a trial is, and what is measured of it, may follow from any part of it.
     return (
-        spec.data,
-        spec.seed,
+        json.dumps(dump(replace(spec, name="-", priority=0))),
         trials.topology(spec, assignment),
         trials.recipe(spec, assignment),
         assignment.network,
@@ -71,9 +73,13 @@ def perform(
         yield found
     runs = {run: number for number, run in started.items() if isinstance(run, Run)}
     whole = yield from _in_lockstep(runs) if len(runs) == len(started) else _in_turn(started)
-    done = {number: trials.outcome(spec, assignments[number], split, run) for number, run in whole.items()}
-    if done:
-        yield done
+    for number, run in whole.items():
+        try:
+            ended: Ended = trials.outcome(spec, assignments[number], split, run)
+        # As above: a measure that fails is the end of its own point.
+        except Exception as error:  # noqa: BLE001
+            ended = error
+        yield {number: ended}
 
 
 def _in_lockstep(runs: Mapping[Run, int]) -> Generator[Mapping[int, EpochReport | Ended], Collection[int], Whole]:

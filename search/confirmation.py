@@ -103,7 +103,7 @@ def _test(measure: str, differences: Sequence[float], test: SignedRank) -> dict[
         "zero_method": ZERO_METHOD,
         "exact": test.exact,
         "statistic": test.statistic,
-        "smallest_p": smallest_p(test.pairs),
+        "smallest_p": smallest_p(test.pairs - test.zeros),
     }
 
 

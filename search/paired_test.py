@@ -66,7 +66,7 @@ def signed_rank(differences: Sequence[float], alternative: Literal["greater", "t
 
 
 def smallest_p(pairs: int) -> float:
-    """What the one-sided test gives when every difference is positive."""
+    """What the one-sided test gives when every difference is positive. pairs: without those that tie."""
     return float(0.5**pairs)
 
 

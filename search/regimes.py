@@ -100,14 +100,21 @@ def check(spec: JobSpec, examine: Callable[[JobSpec], None]) -> None:
 
 
 def _ends(choice: Range) -> tuple[str, ...]:
-    # The middle of a range of whole numbers is none: the setting itself then refuses it.
-    return tuple(json.dumps(number) for number in (choice.low, choice.middle, choice.high))
+    # A range takes in what is no whole number: where only those are allowed, the setting itself then refuses it.
+    share = 1 / math.pi
+    if choice.scale == "log":
+        uneven = choice.low * (choice.high / choice.low) ** share
+    else:
+        uneven = choice.low + (choice.high - choice.low) * share
+    return tuple(json.dumps(number) for number in (choice.low, uneven, choice.middle, choice.high))
 
 
 def _refuse_other_networks(spec: JobSpec, varied: JobSpec) -> None:
     if varied.training.epochs != spec.training.epochs:
         epochs = varied.training.epochs
         raise fault("training.epochs", epochs, "cannot vary: trials are compared epoch by epoch")
+    if varied.training.loss != spec.training.loss:
+        raise fault("training.loss", varied.training.loss, "cannot vary: trials are compared by it")
     if varied.network.keep_dense != spec.network.keep_dense:
         kept = list(varied.network.keep_dense)
         raise fault("network.keep_dense", kept, "cannot vary: every trial has a density for the same layers")

@@ -44,8 +44,10 @@ def verdict(shown: Mapping[str, Any]) -> str:
         return "Sparse cannot be compared with dense at equal capacity: no pair was completed."
     possible = [row for row in tested if row["smallest_p"] <= LEVEL]
     if not possible:
-        pairs = max(row["pairs"] for row in tested)
-        return f"No verdict is possible with {pairs} pairs, where the smallest p of the test is {0.5**pairs:.4g}."
+        pairs = max(row["pairs"] - row["zeros"] for row in tested)
+        ties = " that differ" if any(row["zeros"] for row in tested) else ""
+        smallest = smallest_p(pairs)
+        return f"No verdict is possible with {pairs} pairs{ties}, where the smallest p of the test is {smallest:.4g}."
     better = sum(row["p"] <= LEVEL for row in possible)
     strictly = sum(row["p_holm"] <= LEVEL for row in possible)
     return (
@@ -83,7 +85,7 @@ def _test(
         "mean_difference": between.mean,
         "interval": [between.low, between.high],
         "statistic": found.statistic,
-        "smallest_p": smallest_p(found.pairs),
+        "smallest_p": smallest_p(found.pairs - found.zeros),
         "p": found.p,
     }
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from models.networks.shapes import LayerShape
-from models.rewiring import NeuronSET, Pruning, Static
+from models.rewiring import SET, NeuronSET, Pruning, Static
 from models.rewiring.neurons import hidden_layers
 from models.topologies import Random
 from search.faults import fault
@@ -17,6 +17,7 @@ def refuse_misfits(spec: JobSpec, layers: Sequence[LayerShape]) -> None:
     _check_retraining(spec)
     _check_stopping(spec)
     _check_averaging(spec)
+    _check_capacity(spec)
 
 
 def _check_start(spec: JobSpec) -> None:
@@ -78,3 +79,15 @@ def _check_averaging(spec: JobSpec) -> None:
             "the confirmation's final trains without a validation part, so that nothing would trigger the averaging; "
             "it must be a share of the epochs (or confirm null)",
         )
+
+
+def _check_capacity(spec: JobSpec) -> None:
+    """A confirmation compares at equal capacity, which is that asked for."""
+    if spec.confirm is None:
+        return
+    if isinstance(spec.rewiring, NeuronSET) and spec.rewiring.budget == "shrink":
+        reason = "fewer connections remain than were asked, so that arms would differ in capacity; with a confirmation"
+        raise fault("rewiring.budget", "shrink", f'{reason} it must be "constant"')
+    if isinstance(spec.rewiring, SET) and spec.rewiring.last_epoch == "prune_only":
+        reason = "fewer connections remain than were asked, so that arms would differ in capacity; with a confirmation"
+        raise fault("rewiring.last_epoch", "prune_only", f'{reason} it must be "skip"')

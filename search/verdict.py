@@ -22,10 +22,12 @@ def against_dense(found: Mapping[str, Result], asked: bool, tested: tuple[Sequen
         return f"Sparse cannot be compared with dense at equal capacity: no seed completed in both.{_failures(found)}"
     _, test = tested
     numbers = f"{arm_words(snas, 'sparse')} against {arm_words(dense, 'dense')}"
-    if smallest_p(test.pairs) > LEVEL:
+    smallest = smallest_p(test.pairs - test.zeros)
+    if smallest > LEVEL:
+        ties = f", {test.zeros} of which are ties" if test.zeros else ""
         return (
-            f"No verdict is possible with {_seeds(test.pairs)}, where the smallest p of the test is "
-            f"{smallest_p(test.pairs):.4g}: {numbers}.{_failures(found)}"
+            f"No verdict is possible with {_seeds(test.pairs)}{ties}, where the smallest p of the test is "
+            f"{smallest:.4g}: {numbers}.{_failures(found)}"
         )
     finding = "sparse beats dense" if test.p <= LEVEL else "sparse does not beat dense"
     return (

@@ -88,7 +88,10 @@ def test_only_parts_of_a_training_may_vary(path):
         ({"network.activation": ["relu", "tanhh"]}, "network.activation", "tanhh", "relu"),
         ({"rewiring": [{"kind": "static"}, {"kind": "nothing"}]}, "rewiring", {"kind": "nothing"}, "rewiring.kind"),
         ({"training.optimizer.lr": {"low": -0.1, "high": 0.1}}, "training.optimizer.lr", -0.1, "greater than"),
-        ({"training.batch_size": {"low": 32, "high": 64.5}}, "training.batch_size", 48.25, "integer"),
+        ({"training.batch_size": {"low": 32, "high": 64.5}}, "training.batch_size", None, "integer"),
+        # Its ends and its middle are whole numbers, what lies between is not.
+        ({"training.batch_size": {"low": 16, "high": 128}}, "training.batch_size", None, "integer"),
+        ({"training.loss": ["cross_entropy", "mse"]}, "training.loss", "mse", "compared by it"),
         ({"training.epochs": [2, 3]}, "training.epochs", 3, "epoch by epoch"),
         ({"network": [{"kind": "lenet_300_100"}, {"kind": "mlp", "widths": [9]}]}, "network", None, "layers"),
         ({"topology": [{"kind": "random"}, {"kind": "erdos_renyi"}]}, "topology", {"kind": "erdos_renyi"}, "dictated"),

@@ -93,7 +93,7 @@ def test_a_rewiring_that_would_never_begin_is_refused_with_the_steps_there_are(r
 
 
 def test_pruning_at_the_end_alone_is_no_idle_rewiring():
-    examine(spec(rewiring={"kind": "set", "every": 10_000, "last_epoch": "prune_only"}), None)
+    examine(spec(rewiring={"kind": "set", "every": 10_000, "last_epoch": "prune_only"}, confirm=None), None)
 
 
 def test_an_average_of_every_weight_is_refused_where_there_are_too_many():

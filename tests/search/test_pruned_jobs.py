@@ -78,7 +78,7 @@ def test_the_dense_arms_are_trained_once():
 
 
 def test_without_neurons_the_report_says_what_is_left():
-    _, reports, outcome = performed(spec(rewiring={"kind": "neuron_set", "budget": "shrink"}))
+    _, reports, outcome = performed(spec(rewiring={"kind": "neuron_set", "budget": "shrink"}, confirm=None))
     assert outcome.weights < sum(outcome.nnz_asked)
     assert outcome.nnz == reports[-1].nnz
 
@@ -137,3 +137,28 @@ def test_a_cohort_whose_networks_become_compressed_goes_on():
         assert set(alone.storage) == {"compressed"}
         assert heard[-1].nnz == alone.nnz == assignment.counts
         assert heard[-1].storage == alone.storage
+
+
+def test_points_of_different_jobs_go_together_only_where_nothing_but_their_names_differs():
+    asked = spec(rewiring={"kind": "gradual"})
+    (point,) = points(asked, [(0, 4)], [(160, 30, 20)])
+    kind = cohorts.kind(asked, point)
+    assert cohorts.kind(replace(asked, name="another", priority=3), point) == kind
+    assert cohorts.kind(spec(rewiring={"kind": "gradual"}, retraining={"weights": "rewind"}), point) != kind
+    assert cohorts.kind(spec(rewiring={"kind": "gradual"}, measures=[{"kind": "gap"}]), point) != kind
+
+
+def test_a_measure_that_fails_ends_its_own_point_alone(monkeypatch):
+    asked = spec()
+    assignments = points(asked, [(0, 4), (1, 5)], [(160, 30, 20)] * 2)
+    outcome, broken = trials.outcome, assignments[0]
+
+    def failing(spec, assignment, split, run):
+        if assignment is broken:
+            raise MemoryError("no room")
+        return outcome(spec, assignment, split, run)
+
+    monkeypatch.setattr(trials, "outcome", failing)
+    one, other = together(asked, assignments)
+    assert isinstance(one[-1], MemoryError)
+    assert isinstance(other[-1], Outcome)

@@ -74,3 +74,17 @@ def test_where_all_connections_are_there_no_topology_places_any(kind):
     fault = refusal(spec(rewiring={"kind": kind}, topology={"kind": "synflow"}))
     assert (fault["field"], fault["value"]) == ("topology.kind", "synflow")
     assert "must be random" in fault["message"]
+
+
+@pytest.mark.parametrize(
+    ("rewiring", "field"),
+    [
+        ({"kind": "neuron_set", "budget": "shrink"}, "rewiring.budget"),
+        ({"kind": "set", "last_epoch": "prune_only"}, "rewiring.last_epoch"),
+    ],
+)
+def test_what_ends_with_fewer_connections_than_asked_is_not_compared_at_equal_capacity(rewiring, field):
+    fault = refusal(spec(rewiring=rewiring))
+    assert fault["field"] == field
+    assert "with a confirmation" in fault["message"]
+    examine(spec(rewiring=rewiring, confirm=None), None)
