@@ -126,6 +126,10 @@ def draw(
     for axis in (left, middle, right):
         axis.set_xscale("log")
         axis.set_yscale("log")
+        ticks = WIDTHS if axis is middle else DENSITIES
+        axis.set_xticks(ticks, [f"{tick:,}" if axis is middle else f"{tick:.0%}" for tick in ticks])
+        axis.minorticks_off()
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.title.set_fontsize(10)
         axis.spines[["top", "right"]].set_visible(False)
     left.legend(frameon=False, fontsize=8)
