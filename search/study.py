@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -116,12 +117,15 @@ def tell(
     trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
     if storage.get_trial(trial_id).state.is_finished():
         return
-    if outcome is not None:
-        for name, value in _shown(outcome).items():
-            storage.set_trial_user_attr(trial_id, name, value)
     told = next(key for key, value in STATES.items() if value == state)
     values = objectives.values(spec, outcome) if outcome is not None and state == "complete" else None
-    study.tell(number, values, state=told, skip_if_finished=True)
+    try:
+        if outcome is not None:
+            for name, value in _shown(outcome).items():
+                storage.set_trial_user_attr(trial_id, name, value)
+        study.tell(number, values, state=told, skip_if_finished=True)
+    except UpdateFinishedTrialError:
+        pass  # somebody else, who swept up after a worker thought dead, has told the same meanwhile
 
 
 def abandon(storage: BaseStorage, study_name: str, ordinal: int) -> int:

@@ -109,6 +109,24 @@ def test_telling_twice_keeps_the_first(storage):
     assert record.values == pytest.approx([0.1])
 
 
+@pytest.mark.parametrize("moment", ["set_trial_user_attr", "set_trial_state_values"])
+def test_two_may_tell_the_same_at_once(storage, moment, monkeypatch):
+    spec = job()
+    study.create(storage, "study", spec)
+    number, assignment = study.ask(storage, "study", spec, problem(spec), 0)
+    told = outcome(spec, assignment, 0.9)
+    write = getattr(storage, moment)
+
+    def overtaken(*given, **named):
+        monkeypatch.undo()
+        study.tell(storage, "study", spec, number, "complete", told)
+        return write(*given, **named)
+
+    monkeypatch.setattr(storage, moment, overtaken)
+    study.tell(storage, "study", spec, number, "complete", told)
+    assert [record.state for record in study.trials(storage, "study")] == ["complete"]
+
+
 @pytest.mark.parametrize("objectives", [["loss"], ["loss", "macs"]], ids=["one objective", "two"])
 def test_pruned_and_failed_trials_have_no_values_and_the_search_goes_on(objectives):
     storage = InMemoryStorage()
