@@ -92,14 +92,14 @@ def main() -> None:
 
 def draw(summary: dict[str, dict[str, float]]) -> None:
     figure, axis = plt.subplots(figsize=(5.4, 3.4))
-    for name, each in summary.items():
+    for number, (name, each) in enumerate(summary.items()):
         colour = "#7f7f7f" if name == "none" else "#4878a8" if "loss" in name else "#d1495b"
         axis.scatter(100 * each["epochs"], 100 * each["top5"], c=colour)
         axis.annotate(
             name, (100 * each["epochs"], 100 * each["top5"]), (6, -10), textcoords="offset points", fontsize=8
         )
-    axis.set(xlabel="epochs spent, % of those without stopping", ylabel="of the best five, % kept", ylim=(0, 108))
-    axis.set_xlim(left=40, right=112)
+    axis.set(xlabel="epochs spent, % of those without stopping", ylabel="of the best five, % kept", ylim=(50, 106))
+    axis.set_xlim(left=65, right=105)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     figure.savefig("docs/images/stopping.png", dpi=150)
