@@ -92,7 +92,7 @@ def main() -> None:
 
 def draw(summary: dict[str, dict[str, float]]) -> None:
     figure, axis = plt.subplots(figsize=(5.4, 3.4))
-    for number, (name, each) in enumerate(summary.items()):
+    for name, each in summary.items():
         colour = "#7f7f7f" if name == "none" else "#4878a8" if "loss" in name else "#d1495b"
         axis.scatter(100 * each["epochs"], 100 * each["top5"], c=colour)
         axis.annotate(
