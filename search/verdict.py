@@ -32,7 +32,7 @@ def against_dense(found: Mapping[str, Result], asked: bool, tested: tuple[Sequen
     finding = "sparse beats dense" if test.p <= LEVEL else "sparse does not beat dense"
     return (
         f"At equal capacity {finding}: {numbers} ({_seeds(test.pairs)}, one-sided paired Wilcoxon p = {test.p:.2g})."
-        f"{_failures(found)}"
+        f"{_lengths(snas, dense)}{_failures(found)}"
     )
 
 
@@ -79,6 +79,15 @@ def _points(difference: Interval) -> str:
 def _failures(found: Mapping[str, Result]) -> str:
     failed = {name: found[name].failed for name in ("snas", "same_capacity") if found[name].failed}
     return "".join(f" Left out as they failed: {_runs(count)} of {name}." for name, count in failed.items())
+
+
+def _lengths(snas: Result, dense: Result) -> str:
+    """Where retraining made them differ."""
+    sparse_epochs, dense_epochs = snas.average("epochs"), dense.average("epochs")
+    if sparse_epochs == dense_epochs:
+        return ""
+    lengths = f"sparse {_count(sparse_epochs)} epochs in all, dense {_count(dense_epochs)}"
+    return f" They were not trained for as long: {lengths}."
 
 
 def _seeds(number: int) -> str:

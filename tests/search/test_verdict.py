@@ -7,6 +7,7 @@ from search_stubs import complete, failed, job, problem, searched
 
 from search import confirm
 from search.report import build
+from search.verdict import _lengths
 
 ERK = (18_714, 6_906, 1_000)
 ONE = (20_000, 6_000, 620)
@@ -150,3 +151,16 @@ def test_arms_show_what_they_weigh():
     assert arms["dense"]["macs"] == 266_200
     assert arms["start"]["same_as"] == "erk"
     assert len(arms["snas"]["runs"]) == len(arms["snas"]["accuracies"]) == 8
+
+
+def test_arms_trained_for_different_lengths_are_said_to_be():
+    class Trained:
+        def __init__(self, epochs):
+            self.epochs = epochs
+
+        def average(self, field):
+            assert field == "epochs"
+            return self.epochs
+
+    assert _lengths(Trained(4), Trained(4)) == ""
+    assert "sparse 4 epochs in all, dense 2" in _lengths(Trained(4), Trained(2))
