@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from app import events, jobs, reports, runs, standing
 from app.api.answers import State
-from app.api.given import Db, Known
+from app.api.given import Db, Known, Own
 from app.api.jobs import Text
 from app.drawing import draw
 from app.figures import chosen_trial, figures
@@ -89,11 +89,11 @@ def job_page(job: Known, db: Db) -> HTMLResponse:
 
 
 @router.post("/ui/jobs/{job_id}/cancel")
-def cancel(job_id: str, db: Db) -> Response:
+def cancel(job: Own, db: Db) -> Response:
     # It may have ended between the drawing of the button and the press; the page tells how.
     with contextlib.suppress(jobs.JobFinished):
-        jobs.cancel(db, job_id)
-    return RedirectResponse(f"/ui/jobs/{job_id}", status_code=303)
+        jobs.cancel(db, job.id)
+    return RedirectResponse(f"/ui/jobs/{job.id}", status_code=303)
 
 
 @router.get(PLOTLY_PATH)

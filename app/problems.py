@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app import jobs, reports
+from app.callers import NotAllowed
 from app.readiness import NotReady
 from search import topologies
 from search.faults import InvalidSpec
@@ -25,6 +26,7 @@ MEDIA_TYPE = "application/problem+json"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 STATUS: dict[type[Exception], int] = {
+    NotAllowed: 403,
     jobs.JobNotFound: 404,
     jobs.JobFinished: 409,
     reports.TrialNotFound: 404,

@@ -7,6 +7,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy import Engine
 
 from app import jobs
+from app.callers import ADMIN, LOCAL, READ, SUBMIT, Caller, NotAllowed
 from app.settings import Settings
 from app.stream import Feed
 
@@ -38,9 +39,43 @@ Storage = Annotated[RDBStorage, Depends(_storage)]
 Live = Annotated[Feed, Depends(_feed)]
 
 
-def _job(job_id: str, db: Db) -> jobs.Job:
-    return jobs.get(db, job_id)
+def _reader(request: Request) -> Caller:
+    return _caller(request, READ)
 
 
-Known = Annotated[jobs.Job, Depends(_job)]
-"""The job named in the path; 404 where there is none."""
+def _submitter(request: Request) -> Caller:
+    return _caller(request, SUBMIT)
+
+
+def _admin(request: Request) -> Caller:
+    return _caller(request, ADMIN)
+
+
+def _caller(request: Request, scope: str) -> Caller:
+    caller: Caller = getattr(request.state, "caller", LOCAL)
+    caller.require(scope)
+    return caller
+
+
+Reader = Annotated[Caller, Depends(_reader)]
+Submitter = Annotated[Caller, Depends(_submitter)]
+Admin = Annotated[Caller, Depends(_admin)]
+
+
+def _seen(job_id: str, db: Db, caller: Reader) -> jobs.Job:
+    job = jobs.get(db, job_id)
+    if not caller.may_see(job):
+        raise jobs.JobNotFound(f"no job has the id {job_id!r}")  # as if there were none: its id is nobody else's to try
+    return job
+
+
+def _own(caller: Submitter, job: Annotated[jobs.Job, Depends(_seen)]) -> jobs.Job:
+    if not caller.may_change(job):
+        raise NotAllowed(f"the job {job.id!r} belongs to {job.owner!r}: only they may change it")
+    return job
+
+
+Known = Annotated[jobs.Job, Depends(_seen)]
+"""The job named in the path, where the caller may see it; else 404."""
+Own = Annotated[jobs.Job, Depends(_own)]
+"""The same, where the caller may change it; else 403."""

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Response
 
 from app import jobs
 from app.api.answers import JobAnswer, JobPage, State
-from app.api.given import Config, Db, Known
+from app.api.given import Config, Db, Known, Own, Submitter
 from app.api.shape import shaped
 from app.problems import documented
 from search.problem import examine
@@ -30,10 +30,12 @@ Text = Annotated[str | None, Query(max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$
     response_model=JobAnswer,
     responses={200: {"model": JobAnswer, "description": "Submitted before with this key"}, **documented(413, 415, 422)},
 )
-def submit(spec: JobSpec, config: Config, db: Db, response: Response, idempotency_key: Key = None) -> JobAnswer:
+def submit(
+    spec: JobSpec, config: Config, db: Db, caller: Submitter, response: Response, idempotency_key: Key = None
+) -> JobAnswer:
     """Queues a job. What only its data or shapes can show is refused here too, and nothing is created then."""
     problem = examine(spec, config.data_dir)
-    job, created = jobs.submit(db, spec, problem, key=idempotency_key, body_hash=_hash(spec))
+    job, created = jobs.submit(db, spec, problem, owner=caller.owner, key=idempotency_key, body_hash=_hash(spec))
     response.headers["Location"] = f"/api/v1/jobs/{job.id}"
     response.status_code = 201 if created else 200
     return shaped(db, [job])[0]
@@ -59,9 +61,9 @@ def get(job: Known, db: Db) -> JobAnswer:
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=documented(404, 409, 422))
-def cancel(job_id: str, db: Db) -> JobAnswer:
+def cancel(job: Own, db: Db) -> JobAnswer:
     """Stops a job: nothing new starts, and trials in training end within seconds."""
-    return shaped(db, [jobs.cancel(db, job_id)])[0]
+    return shaped(db, [jobs.cancel(db, job.id)])[0]
 
 
 def _hash(spec: JobSpec) -> str:
