@@ -45,8 +45,10 @@ def optuna_storage(settings: Settings, read_only: bool = False) -> RDBStorage:
     return RDBStorage(settings.database_url, engine_kwargs=arguments, skip_table_creation=True)
 
 
-def upgrade(settings: Settings) -> None:
-    """Brings both databases to this version's tables; makes them where there are none. Any process may call it."""
+def upgrade(settings: Settings, revision: str = "head") -> None:
+    """Brings both databases to this version's tables, or ours to those of an earlier revision; makes them where there
+    are none. Any process may call it.
+    """
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     database = engine(settings)
     with _one_at_a_time(settings, database):
@@ -54,7 +56,7 @@ def upgrade(settings: Settings) -> None:
             configuration = alembic.config.Config()
             configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
             configuration.attributes["connection"] = connection
-            alembic.command.upgrade(configuration, "head")
+            alembic.command.upgrade(configuration, revision)
         _create_optuna_tables(settings)
     database.dispose()
 

@@ -20,13 +20,19 @@ class NotReady(Exception):
 def check(db: Engine, storage: RDBStorage) -> None:
     """Raises: NotReady"""
     try:
-        _compare("jobs", _current(db), ScriptDirectory(str(MIGRATIONS)).get_current_head())
-        _compare("Optuna", _current(storage.engine), storage.get_head_version())
+        _compare("jobs", current(db), ScriptDirectory(str(MIGRATIONS)).get_current_head())
+        _compare("Optuna", current(storage.engine), storage.get_head_version())
     except SQLAlchemyError as error:
         raise NotReady(f"A database does not answer: {type(error).__name__}.") from error
 
 
-def _current(db: Engine) -> str | None:
+def revisions() -> frozenset[str]:
+    """Of all tables that this version knows."""
+    return frozenset(each.revision for each in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
+
+
+def current(db: Engine) -> str | None:
+    """The revision of the tables of a database."""
     with database.reading(db) as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
