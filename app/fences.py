@@ -121,7 +121,7 @@ def release(db: Engine, claim: Claim, at: float) -> None:
 def crash(db: Engine, claim: Claim, error: str, at: float, max_attempts: int) -> None:
     """The trainer died: the slot's next attempt waits, or the run is to be closed. Raises: Fenced."""
     with fence(db, claim, "asking", "running") as connection:
-        _lose(connection, _read(connection, claim.run_id), error, at, max_attempts)
+        _lose(connection, _read(connection, claim.run_id), "crashed", error, at, max_attempts)
 
 
 def expire(db: Engine, run_id: str, at: float, max_attempts: int) -> RunRow | None:
@@ -135,7 +135,7 @@ def expire(db: Engine, run_id: str, at: float, max_attempts: int) -> RunRow | No
             return None
         run = _read(connection, run_id)
         if run.state != "finishing":
-            _lose(connection, run, f"its worker {run.worker_id} fell silent", at, max_attempts)
+            _lose(connection, run, "expired", f"its worker {run.worker_id} fell silent", at, max_attempts)
         run = _read(connection, run_id)
     return run if run.state == "finishing" else None
 
@@ -145,16 +145,15 @@ def expired(at: float) -> Any:
     return select(_runs.id).where(_runs.state.in_(LEASED), _runs.lease_until <= at).order_by(_runs.lease_until)
 
 
-def _lose(connection: Connection, run: RunRow, error: str, at: float, max_attempts: int) -> None:
+def _lose(connection: Connection, run: RunRow, why: str, error: str, at: float, max_attempts: int) -> None:
     if _cancelled(connection, run.job_id):
         _close_soon(connection, run.id, "cancelled", error, at)
         return
     if run.attempt >= max_attempts:
         _close_soon(connection, run.id, "failed", f"{error} (attempt {run.attempt} of {max_attempts})", at)
         return
-    connection.execute(
-        update(tables.runs).where(_runs.id == run.id).values(state="lost", error=error, finished=at, lease_until=None)
-    )
+    values = {"state": "lost", "ending": why, "error": error, "finished": at, "lease_until": None}
+    connection.execute(update(tables.runs).where(_runs.id == run.id).values(**values))
     # The same slot, the same trial of Optuna, the same point: nothing is told or enqueued in between.
     again = {"job_id": run.job_id, "stage": run.stage, "ordinal": run.ordinal, "attempt": run.attempt + 1}
     point = {"number": run.number, "assignment": run.assignment}

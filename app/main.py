@@ -7,9 +7,10 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI
 
-from app import dashboard, database, pages, problems
+from app import dashboard, database, metrics, pages, problems
 from app.api import events, health, jobs, results
 from app.guards import LOOPBACK, Guards
+from app.request_times import RequestTimes, watch_database
 from app.settings import Settings
 from app.stream import Feed
 
@@ -25,13 +26,17 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         lifespan=_lifespan,
         responses=problems.documented(400, 403, 405, 500, 503),
+        telemetry={"auto_configure": True},  # OpenTelemetry, where OTEL_EXPORTER_OTLP_ENDPOINT names a collector
     )
     app.state.settings = settings
     app.state.db = database.engine(settings)
     app.state.storage = database.optuna_storage(settings, read_only=True)
+    app.state.metrics = metrics.registry(app.state.db)
+    watch_database(app.state.db, app.state.metrics)
     app.state.feed = Feed(app.state.db, settings.poll_seconds)
     problems.install(app)
     app.add_middleware(Guards, hosts=LOOPBACK | set(settings.allowed_hosts))
+    app.add_middleware(RequestTimes, registry=app.state.metrics)
     app.include_router(_api())
     app.include_router(health.router)
     pages.install(app)

@@ -1,7 +1,7 @@
 """What the operator may choose: environment variables that begin with SNAS_."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,6 +19,7 @@ class Settings(BaseSettings):
     poll_seconds    an idle worker looks for work so often
     reaper_seconds  the server looks for what was left lying so often
     cohort          a worker trains so many trials at once, as one batched program; None: 32 on a CUDA device, else 1
+    log_format      text for people, json for a collector of logs: one object a line
     allowed_hosts   names, beside those of this machine itself, by which a browser may call the server
     """
 
@@ -33,4 +34,5 @@ class Settings(BaseSettings):
     poll_seconds: Annotated[float, Gt(0)] = 0.5
     reaper_seconds: Annotated[float, Gt(0)] = 2.0
     cohort: Annotated[int, Ge(1), Le(256)] | None = None
+    log_format: Literal["text", "json"] = "text"
     allowed_hosts: tuple[str, ...] = ()

@@ -68,7 +68,7 @@ runs = Table(
     Column("ordinal", Integer, nullable=False),
     Column("attempt", Integer, nullable=False),  # from 1
     Column("state", String(16), nullable=False),
-    Column("ending", String(16)),  # the state that follows `finishing`
+    Column("ending", String(16)),  # the state that follows `finishing`; of a lost one: crashed or expired
     Column("number", Integer),  # Optuna's, of the search
     Column("assignment", _json()),
     Column("outcome", _json()),

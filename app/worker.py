@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from sqlalchemy import delete, insert, update
 
-from app import claims, cohort, endings, state, tables
+from app import claims, cohort, endings, logs, state, tables
 from app.attendance import Attendance, Ending, NoPoint
 from app.claims import Claim
 from app.database import engine, now, optuna_storage, upgrade
@@ -86,7 +86,8 @@ class Supervisor:
         endings.sweep(self._db, self._storage, self._settings.max_attempts)
         claim = claims.claim(self._db, self._id, self._host, now(self._db), self._settings.lease_seconds)
         if claim is not None:
-            self._attend(claim)
+            with logs.about(claim):
+                self._attend(claim)
         return claim is not None
 
     def _attend(self, claim: Claim) -> None:
@@ -153,8 +154,3 @@ class Supervisor:
         with self._db.begin() as connection:
             mine = tables.workers.c.id == self._id
             connection.execute(update(tables.workers).where(mine).values(last_seen=now(self._db)))
-
-
-if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    main(Settings())

@@ -82,7 +82,13 @@ class Health(BaseModel):
 
 
 class Version(BaseModel):
+    """revision: of the tables; libraries: those that a result or an incident may depend on."""
+
     version: str
+    python: str
+    libraries: dict[str, str]
+    database: str
+    revision: str | None
 
 
 def moment(seconds: float) -> datetime:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from optuna.storages import RDBStorage
+from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 
 from app import jobs
@@ -33,10 +34,16 @@ def _feed(request: Request) -> Feed:
     return feed
 
 
+def _metrics(request: Request) -> CollectorRegistry:
+    metrics: CollectorRegistry = request.app.state.metrics
+    return metrics
+
+
 Config = Annotated[Settings, Depends(_settings)]
 Db = Annotated[Engine, Depends(_db)]
 Storage = Annotated[RDBStorage, Depends(_storage)]
 Live = Annotated[Feed, Depends(_feed)]
+Metrics = Annotated[CollectorRegistry, Depends(_metrics)]
 
 
 def _reader(request: Request) -> Caller:

@@ -1,8 +1,6 @@
 """`snas serve` and `snas worker`: the processes that do the work."""
 
-import logging
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,7 +35,7 @@ def serve(
     REST under /api/v1, pages under /ui, the Optuna dashboard under /dashboard.
     """
     settings = settings_of(state_dir, data_dir)
-    _prepare("server", state_dir, with_parent)
+    _prepare("server", settings, with_parent)
     from app import serve as server
 
     try:
@@ -56,7 +54,7 @@ def worker(state_dir: StateDir = STATE_DIR, data_dir: DataDir = None, with_paren
     It shares the jobs of the server on --state, or on the database of SNAS_DATABASE_URL.
     """
     settings = settings_of(state_dir, data_dir)
-    _prepare("worker", state_dir, with_parent)
+    _prepare("worker", settings, with_parent)
     from app import worker as process
 
     process.main(settings)
@@ -77,16 +75,13 @@ def settings_of(state_dir: Path, data_dir: Path | None) -> "Settings":
         raise typer.BadParameter("; ".join(faults)) from None
 
 
-def _prepare(role: str, state_dir: Path, with_parent: bool) -> None:
+def _prepare(role: str, settings: "Settings", with_parent: bool) -> None:
     # Read by torch, BLAS and Numba when they are imported, so before anything imports them.
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     if not os.access(KERNELS, os.W_OK):  # where Numba keeps what it compiled unless told otherwise
-        os.environ.setdefault("NUMBA_CACHE_DIR", str(state_dir.absolute() / "numba"))
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format=f"%(asctime)s {role} %(process)d %(levelname)s %(name)s: %(message)s",
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.state_dir / "numba"))
+    from app import logs
+
+    logs.configure(role, settings.log_format)
     if with_parent:
         parent.follow()
