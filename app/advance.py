@@ -36,8 +36,10 @@ def advance(db: Engine, job_id: str) -> None:
     if not stalled:
         return
     job = jobs.get(db, job_id)
+    if job.state not in ACTIVE:
+        return  # it has ended or was paused meanwhile
     if job.cancel_requested:
-        _end(db, job, "cancelled")
+        _end(db, job, "failed" if job.error else "cancelled", job.error)
         return
     ended = reports.read(db, job_id)
     try:
@@ -123,11 +125,13 @@ def _end(db: Engine, job: Job, state: Any, error: str | None = None) -> None:
 
 
 def _leave(connection: Connection, job: Job, **values: Any) -> bool:
-    """The job leaves the stage it was read in; False where it has left it already, or was cancelled meanwhile."""
+    """The job leaves the stage it was read in; False where it has left it already, or was meanwhile paused, cancelled
+    or asked for more trials.
+    """
     left = connection.execute(
         update(tables.jobs)
         .where(_jobs.id == job.id, _jobs.state == job.state, _jobs.stage == job.stage)
-        .where(_jobs.cancel_requested == job.cancel_requested)
+        .where(_jobs.cancel_requested == job.cancel_requested, _jobs.trials == job.trials)
         .values(**values)
     )
     return left.rowcount == 1

@@ -58,7 +58,7 @@ class Attendance:
         self._trainer.train(self._job.spec, assignment, self._job.problem["data_hash"])
 
     def follow(self, stopping: Callable[[], bool]) -> Ending:
-        """Attends to the training until it ends, is cancelled, or `stopping`. Raises: app.line.Died."""
+        """Attends to the training until it ends, is cancelled or paused, or `stopping`. Raises: app.line.Died."""
         ending = None
         while ending is None:
             ending = self._step(stopping)
@@ -91,8 +91,8 @@ class Attendance:
     def _step(self, stopping: Callable[[], bool]) -> Ending | None:
         if stopping():
             return Ending("released")
-        if time.monotonic() - self._looked >= self._patience() and self._look():
-            return Ending("cancelled")
+        if time.monotonic() - self._looked >= self._patience() and (halted := self._look()) is not None:
+            return halted
         match self._trainer.receive(self._patience()):
             case Epoch(report):
                 return self._judge(report)
@@ -107,13 +107,18 @@ class Attendance:
     def _patience(self) -> float:
         return min(FLUSH_SECONDS, self._settings.lease_seconds / 3)
 
-    def _look(self) -> bool:
-        """Stores what there is, renews the lease in time; True where the job is being cancelled."""
+    def _look(self) -> Ending | None:
+        """Stores what there is, renews the lease in time; how the run ends where its job is paused or cancelled."""
         self._looked = time.monotonic()
         if not self._store() and time.monotonic() - self._renewed >= self._settings.lease_seconds / 3:
             fences.renew(self._db, self._claim, now(self._db), self._settings.lease_seconds)
             self._renewed = time.monotonic()
-        return jobs.cancelling(self._db, self._job.id)
+        match jobs.halted(self._db, self._job.id):
+            case "cancelled":
+                return Ending("cancelled")
+            case "paused":
+                return Ending("released")
+        return None
 
     def _store(self) -> bool:
         if not self._unstored:

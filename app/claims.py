@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, Row, and_, exists, func, insert, or_,
 
 from app import events, tables
 from app.database import reading
+from app.jobs import ACTIVE
 from app.runs import LEASED
 
 _jobs, _runs = tables.jobs.c, tables.runs.c
@@ -33,9 +34,10 @@ class Claim:
 def claim(db: Engine, worker_id: str, host: str, at: float, lease_seconds: float) -> Claim | None:
     """Leases the next slot to a worker; None where there is nothing to do.
 
-    Repeats come first. Then the job of the highest priority, of equal ones that with the fewest runs at work, of those
-    the oldest. A job's retries and confirmation runs wait as rows; the slots of its search are made here, one ordinal
-    after another, while they last, up to its `max_parallel` and its deadline.
+    Repeats come first. Then the job of the highest priority; of equal ones that whose owner has the fewest runs at
+    work, of those that which has the fewest itself, of those the oldest. A job's retries and confirmation runs wait as
+    rows; the slots of its search are made here, one ordinal after another, while they last, up to its `max_parallel`
+    and its deadline.
     """
     with reading(db) as connection:  # most looks of an idle worker find nothing: they need not lock the database
         candidates = connection.execute(_candidates(at)).scalars().all()
@@ -52,6 +54,13 @@ def _candidates(at: float) -> Any:
     at_work = (
         select(func.count()).where(_runs.job_id == _jobs.id, _runs.state.in_(LEASED)).correlate(tables.jobs)
     ).scalar_subquery()
+    theirs = tables.jobs.alias("theirs")
+    of_owner = (
+        select(func.count())
+        .select_from(tables.runs.join(theirs, _runs.job_id == theirs.c.id))
+        .where(theirs.c.owner == _jobs.owner, _runs.state.in_(LEASED))
+        .correlate(tables.jobs)
+    ).scalar_subquery()
     repeats = exists().where(waiting, _is_repeat()).correlate(tables.jobs)
     return (
         select(_jobs.id)
@@ -60,12 +69,12 @@ def _candidates(at: float) -> Any:
             or_(_jobs.max_parallel.is_(None), at_work < _jobs.max_parallel),
             or_(exists().where(waiting).correlate(tables.jobs), _has_fresh(at)),
         )
-        .order_by(repeats.desc(), _jobs.priority.desc(), at_work, _jobs.created, _jobs.id)
+        .order_by(repeats.desc(), _jobs.priority.desc(), of_owner, at_work, _jobs.created, _jobs.id)
     )
 
 
 def _claimable() -> Any:
-    return and_(_jobs.state.in_(("queued", "running", "confirming")), _jobs.cancel_requested.is_(False))
+    return and_(_jobs.state.in_(ACTIVE), _jobs.cancel_requested.is_(False))
 
 
 def _has_fresh(at: float) -> Any:

@@ -96,6 +96,21 @@ class Client:
     def cancel(self, job_id: str) -> Job:
         return self._call("POST", f"/jobs/{job_id}/cancel")
 
+    def pause(self, job_id: str) -> Job:
+        return self._call("POST", f"/jobs/{job_id}/pause")
+
+    def resume(self, job_id: str) -> Job:
+        return self._call("POST", f"/jobs/{job_id}/resume")
+
+    def clone(self, job_id: str, changes: Mapping[str, Any] | None = None, key: str | None = None) -> Job:
+        """A new job like this one, these fields of its spec changed."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return self._call("POST", f"/jobs/{job_id}/clone", json=changes or {}, headers=headers)
+
+    def change(self, job_id: str, changes: Mapping[str, Any]) -> Job:
+        """changes: of `priority`, `max_parallel`, `trials`."""
+        return self._call("PATCH", f"/jobs/{job_id}", json=changes)
+
     def is_ready(self) -> bool:
         try:
             return self._http.get("/readyz").status_code == HTTPStatus.OK
@@ -113,8 +128,8 @@ class Client:
             try:
                 for event in self._stream(job_id, after):
                     yield event
-                    if event.ends_job:
-                        return
+                    if event.ends_job and self.get(job_id)["state"] in ENDED:
+                        return  # else it was asked for more trials since
                     after, deadline = event.seq, time.monotonic() + patience
                 # A stream that ends in good order has nothing more to tell, if the job is over.
                 if self.get(job_id)["state"] in ENDED:

@@ -21,7 +21,7 @@ def of(db: Engine, job_ids: Collection[str]) -> dict[str, dict[str, Any]]:
     took = func.coalesce(func.sum(_runs.finished - _runs.started), 0.0)
     query = (
         select(_runs.job_id, _runs.stage, _runs.state, func.count(), func.count(_runs.started), took)
-        .where(_runs.job_id.in_(job_ids))
+        .where(_runs.job_id.in_(job_ids), _runs.stage.in_(STAGES))  # without the confirmations made anew since
         .group_by(_runs.job_id, _runs.stage, _runs.state)
     )
     with reading(db) as connection:

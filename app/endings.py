@@ -10,7 +10,7 @@ from typing import Literal
 from optuna.storages import BaseStorage
 from sqlalchemy import Engine, update
 
-from app import events, fences, jobs, tables
+from app import events, failures, fences, jobs, tables
 from app.advance import advance
 from app.database import clock, now, reading
 from app.runs import RunRow
@@ -41,6 +41,8 @@ def close(db: Engine, storage: BaseStorage, run: RunRow) -> None:
             .values(state=_runs.ending, number=number, lease_until=None, finished=run.finished or clock(connection))
         )
         if closed.rowcount == 1:
+            if run.ending == "failed":
+                failures.stop_beyond_limit(connection, jobs.lock(connection, run.job_id))
             events.add(connection, run.job_id, "run.finished", _told(replace(run, number=number)))
     advance(db, run.job_id)
 

@@ -12,6 +12,9 @@ from app.database import clock, reading
 Type = Literal[
     "job.submitted",
     "job.running",
+    "job.changed",
+    "job.paused",
+    "job.resumed",
     "job.confirming",
     "job.completed",
     "job.failed",
@@ -20,7 +23,7 @@ Type = Literal[
     "run.epoch",
     "run.finished",
 ]
-ENDS: frozenset[str] = frozenset({"job.completed", "job.failed", "job.cancelled"})  # nothing of the job follows
+ENDS: frozenset[str] = frozenset({"job.completed", "job.failed", "job.cancelled"})  # nothing follows but further trials
 _ORDER_LOCK = 0x45564E54  # any constant
 
 

@@ -1,13 +1,13 @@
 """The life of a job as its owner sees it: submitted, listed, cancelled.
 
-Workers move it on: `claims`, `endings`, `advance`.
+Its owner halts and changes it: `pauses`, `revisions`. Workers move it on: `claims`, `endings`, `advance`.
 """
 
 import base64
 import binascii
 import uuid
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from optuna.storages import BaseStorage
 from sqlalchemy import Connection, Engine, Row, insert, null, select, tuple_, update
@@ -20,6 +20,7 @@ from search.problem import Problem, problem_json
 from search.spec import JobSpec, dump, parse
 
 ACTIVE = ("queued", "running", "confirming")
+PAUSED = "paused"
 ENDED = ("completed", "failed", "cancelled")
 STAGES = ("search", "shortlist", "final")
 _jobs, _runs = tables.jobs.c, tables.runs.c
@@ -30,7 +31,7 @@ class JobNotFound(LookupError):
 
 
 class JobFinished(ValueError):
-    """The job has ended: there is nothing left to cancel."""
+    """The job has ended: there is nothing left to cancel, pause or change."""
 
 
 class IdempotencyConflict(ValueError):
@@ -45,9 +46,10 @@ class InvalidCursor(ValueError):
 class Job:
     """One request of a user.
 
-    state    queued, running, confirming, completed, failed or cancelled
+    state    queued, running, confirming, paused, completed, failed or cancelled
     stage    whose runs are handed out: search, shortlist or final
     trials   asked of the search
+    earlier  its earlier ends, where more trials were asked of it: {trials, finished, verdict} each
     report   of a completed job; None in a list
     """
 
@@ -67,11 +69,19 @@ class Job:
     cancel_requested: bool
     study_name: str
     optuna_study_id: int | None
+    earlier: list[dict[str, Any]]
     report: dict[str, Any] | None
 
     @property
     def ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def awake(self) -> str:
+        """The state of a job on its way, paused or not: it follows from how far the job is."""
+        if self.stage != "search":
+            return "confirming"
+        return "queued" if self.started is None else "running"
 
 
 def submit(
@@ -139,38 +149,60 @@ def cancel(db: Engine, job_id: str) -> Job:
     Raises: JobNotFound, JobFinished.
     """
     with db.begin() as connection:
-        locked = select(_jobs.state).where(_jobs.id == job_id).with_for_update(key_share=True)
-        state = connection.execute(locked).scalar()
-        if state is None:
-            raise JobNotFound(f"no job has the id {job_id!r}")
-        if state in ENDED:
-            raise JobFinished(f"the job has {'been ' if state == 'cancelled' else ''}{state} already")
-        if state == "queued":
+        job = open_job(connection, job_id)
+        if job.awake == "queued":
             _cancel_now(connection, job_id)
         else:
-            _ask_to_cancel(connection, job_id)
+            stop(connection, job)
     return get(db, job_id)
 
 
-def _cancel_now(connection: Connection, job_id: str) -> None:
-    values = {"cancel_requested": True, "state": "cancelled", "finished": clock(connection)}
-    connection.execute(update(tables.jobs).where(_jobs.id == job_id).values(**values))
-    events.add(connection, job_id, "job.cancelled")
+def lock(connection: Connection, job_id: str) -> Job:
+    """The job, which stays as it is until the transaction ends. Raises: JobNotFound."""
+    # Without its key: the rows that others insert for the job (events) must not wait for it.
+    row = connection.execute(select(*_columns()).where(_jobs.id == job_id).with_for_update(key_share=True)).first()
+    if row is None:
+        raise JobNotFound(f"no job has the id {job_id!r}")
+    return _job(row)
 
 
-def _ask_to_cancel(connection: Connection, job_id: str) -> None:
-    connection.execute(update(tables.jobs).where(_jobs.id == job_id).values(cancel_requested=True))
+def open_job(connection: Connection, job_id: str) -> Job:
+    """The same of a job that has not ended. Raises: JobNotFound, JobFinished."""
+    job = lock(connection, job_id)
+    if job.ended:
+        raise JobFinished(f"the job has {'been ' if job.state == 'cancelled' else ''}{job.state} already")
+    return job
+
+
+def stop(connection: Connection, job: Job, error: str | None = None) -> None:
+    """Nothing of a locked job begins any more, and what is at work is stopped; it then ends.
+
+    error  why it has failed; None: it is cancelled
+    """
+    values = {"cancel_requested": True, "state": job.awake, "paused_at": None}
+    told = {} if job.cancel_requested else {"error": error}
+    connection.execute(update(tables.jobs).where(_jobs.id == job.id).values(**values, **told))
     # Runs that no worker holds, as if their lease had ended: whoever sweeps next tells Optuna and closes them.
     connection.execute(
         update(tables.runs)
-        .where(_runs.job_id == job_id, _runs.state == "waiting")
+        .where(_runs.job_id == job.id, _runs.state == "waiting")
         .values(state="finishing", ending="cancelled", lease_until=0.0)
     )
 
 
-def cancelling(db: Engine, job_id: str) -> bool:
+def _cancel_now(connection: Connection, job_id: str) -> None:
+    values = {"cancel_requested": True, "state": "cancelled", "finished": clock(connection), "paused_at": None}
+    connection.execute(update(tables.jobs).where(_jobs.id == job_id).values(**values))
+    events.add(connection, job_id, "job.cancelled")
+
+
+def halted(db: Engine, job_id: str) -> Literal["cancelled", "paused"] | None:
+    """Why what is at work of a job is to stop; None where it goes on."""
     with reading(db) as connection:
-        return bool(connection.execute(select(_jobs.cancel_requested).where(_jobs.id == job_id)).scalar_one())
+        row = connection.execute(select(_jobs.cancel_requested, _jobs.state).where(_jobs.id == job_id)).one()
+    if row.cancel_requested:
+        return "cancelled"
+    return "paused" if row.state == PAUSED else None
 
 
 def open_study(db: Engine, storage: BaseStorage, job: Job) -> None:
@@ -197,9 +229,11 @@ def _insert(connection: Connection, spec: JobSpec, problem: Problem, owner: str,
             trials=spec.search.trials,
             next_ordinal=0,
             max_parallel=spec.search.max_parallel,
+            max_failed=spec.search.max_failed,
             max_seconds=None if minutes is None else 60 * minutes,
             created=at,
             cancel_requested=False,
+            earlier=[],
             study_name=f"{spec.name} {job_id[:8]}",
         )
     )

@@ -83,7 +83,7 @@ def _seconds(connection: Connection) -> Metric:
 
 def _jobs_by_state(connection: Connection) -> dict[str, int]:
     query = select(_jobs.state, func.count()).group_by(_jobs.state)
-    return dict.fromkeys((*jobs.ACTIVE, *jobs.ENDED), 0) | _counted(connection, query)
+    return dict.fromkeys((*jobs.ACTIVE, jobs.PAUSED, *jobs.ENDED), 0) | _counted(connection, query)
 
 
 def _open_runs(connection: Connection) -> dict[str, int]:

@@ -13,9 +13,9 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
-from app import events, jobs, reports, runs, standing
+from app import events, jobs, pauses, reports, runs, standing, submission
 from app.api.answers import State
-from app.api.given import Db, Known, Own
+from app.api.given import Config, Db, Known, Own, Submitter
 from app.api.jobs import Text
 from app.drawing import draw
 from app.figures import chosen_trial, figures
@@ -59,7 +59,7 @@ def jobs_page(
         active=any(not job.ended for job in found),
         text=q,
         state=state,
-        states=(*jobs.ACTIVE, *jobs.ENDED),
+        states=(*jobs.ACTIVE, jobs.PAUSED, *jobs.ENDED),
         older=_address(asked | {"cursor": next_cursor}) if next_cursor else None,
         newest=_address(asked) if cursor else None,
     )
@@ -94,6 +94,26 @@ def cancel(job: Own, db: Db) -> Response:
     with contextlib.suppress(jobs.JobFinished):
         jobs.cancel(db, job.id)
     return RedirectResponse(f"/ui/jobs/{job.id}", status_code=303)
+
+
+@router.post("/ui/jobs/{job_id}/pause")
+def pause(job: Own, db: Db) -> Response:
+    with contextlib.suppress(jobs.JobFinished, pauses.NotPausable):
+        pauses.pause(db, job.id)
+    return RedirectResponse(f"/ui/jobs/{job.id}", status_code=303)
+
+
+@router.post("/ui/jobs/{job_id}/resume")
+def resume(job: Own, db: Db) -> Response:
+    with contextlib.suppress(jobs.JobFinished, pauses.NotPausable):
+        pauses.resume(db, job.id)
+    return RedirectResponse(f"/ui/jobs/{job.id}", status_code=303)
+
+
+@router.post("/ui/jobs/{job_id}/clone")
+def clone(job: Known, config: Config, db: Db, caller: Submitter) -> Response:
+    made, _ = submission.submit(db, config.data_dir, submission.merged(job.spec, {}), caller)
+    return RedirectResponse(f"/ui/jobs/{made.id}", status_code=303)
 
 
 @router.get(PLOTLY_PATH)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app import jobs, reports
+from app import jobs, pauses, reports, revisions
 from app.callers import NotAllowed
 from app.readiness import NotReady
 from search import topologies
@@ -29,6 +29,8 @@ STATUS: dict[type[Exception], int] = {
     NotAllowed: 403,
     jobs.JobNotFound: 404,
     jobs.JobFinished: 409,
+    pauses.NotPausable: 409,
+    revisions.NotNow: 409,
     reports.TrialNotFound: 404,
     topologies.NotKept: 409,
     jobs.IdempotencyConflict: 422,
@@ -138,7 +140,7 @@ def _invalid_request(request: Request, error: Exception) -> Response:
     if faults[0]["type"] == "json_invalid":
         detail = f"The body is not JSON: {faults[0]['ctx']['error']} at character {faults[0]['loc'][-1]}."
         return respond(400, detail, instance=request.url.path)
-    if isinstance(error.body, dict):
+    if isinstance(error.body, dict) and any(each["loc"][0] == "body" for each in faults):
         try:
             parse(error.body)
         except InvalidSpec as invalid:  # the same refusal in the job's own words

@@ -24,7 +24,7 @@ class Reaper:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._id = uuid.uuid4().hex
-        self._settled: set[str] = set()
+        self._settled: set[tuple[str, float]] = set()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reaper")
 
@@ -53,9 +53,9 @@ class Reaper:
         endings.sweep(db, storage, self._settings.max_attempts)
         for job_id in stalled(db):
             advance(db, job_id)
-        for job_id in _just_ended(db) - self._settled:
+        for job_id, finished in _just_ended(db) - self._settled:
             settle(db, storage, job_id)
-            self._settled.add(job_id)
+            self._settled.add((job_id, finished))
         _forget_workers(db, FORGET_AFTER * self._settings.lease_seconds)
 
 
@@ -86,11 +86,12 @@ def _lead(db: Engine, holder: str, seconds: float) -> bool:
         return False  # two were the first, the other was faster
 
 
-def _just_ended(db: Engine) -> set[str]:
+def _just_ended(db: Engine) -> set[tuple[str, float]]:
+    """Jobs and when they ended: one that was asked for more trials ends again."""
     job = tables.jobs.c
-    query = select(job.id).where(job.state.in_(jobs.ENDED), job.finished > now(db) - RECENT_SECONDS)
+    query = select(job.id, job.finished).where(job.state.in_(jobs.ENDED), job.finished > now(db) - RECENT_SECONDS)
     with reading(db) as connection:
-        return set(connection.execute(query).scalars())
+        return {(job_id, finished) for job_id, finished in connection.execute(query)}
 
 
 def _forget_workers(db: Engine, seconds: float) -> None:

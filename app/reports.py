@@ -57,6 +57,7 @@ def _head(job: Job) -> dict[str, Any]:
         "started": _iso(job.started),
         "finished": _iso(job.finished),
         "error": job.error,
+        "earlier": [{**each, "finished": _iso(each["finished"])} for each in job.earlier],
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from app import counts, runs
-from app.jobs import STAGES, Job
+from app.jobs import ACTIVE, STAGES, Job
 from app.runs import RunRow
 from search import objectives
 from search.points import Outcome
@@ -33,7 +33,7 @@ def _standing(job: Job, counted: Mapping[str, Any], search: Sequence[RunRow]) ->
     return Standing(
         counts={stage: counted[stage] for stage in STAGES},
         best=_best(parse(job.spec), search),
-        seconds_left=None if job.ended else _seconds_left(job.spec, counted, _count_starts(search)),
+        seconds_left=_seconds_left(job.spec, counted, _count_starts(search)) if job.state in ACTIVE else None,
     )
 
 

@@ -46,7 +46,9 @@ jobs = Table(
     Column("next_ordinal", Integer, nullable=False),  # of the search: how many slots were handed out
     Column("max_parallel", Integer),
     Column("max_seconds", Float),
+    Column("max_failed", Integer),  # more failed trials than that end the job
     Column("deadline", Float),  # no fresh slot of the search after it
+    Column("paused_at", Float),  # since when the deadline stands still
     Column("created", Float, nullable=False),
     Column("started", Float),
     Column("finished", Float),
@@ -54,6 +56,7 @@ jobs = Table(
     Column("cancel_requested", Boolean, nullable=False),
     Column("study_name", Text, nullable=False),
     Column("optuna_study_id", Integer),
+    Column("earlier", _json(), nullable=False, server_default="[]"),  # ends, before further trials
     Column("report", _json()),
     Index(None, "created", "id"),
     Index(None, "state"),
@@ -64,7 +67,7 @@ runs = Table(
     metadata,
     Column("id", String(32), primary_key=True),
     Column("job_id", String(32), ForeignKey("jobs.id"), nullable=False),
-    Column("stage", String(16), nullable=False),
+    Column("stage", String(16), nullable=False),  # of an earlier confirmation: `shortlist:1`, `final:1`, ...
     Column("ordinal", Integer, nullable=False),
     Column("attempt", Integer, nullable=False),  # from 1
     Column("state", String(16), nullable=False),

@@ -99,13 +99,18 @@ AnySpace = Annotated[Free | Budget | Dictated | ScSdc, ByKind()]
 
 @setting
 class Search:
-    """starts: the first points, in their order; None: every allocation set by hand that the space contains."""
+    """What is searched, and how long.
+
+    max_failed  more failed trials than that end the job
+    starts      the first points, in their order; None: every allocation set by hand that the space contains
+    """
 
     space: AnySpace = Free()
     objectives: Annotated[tuple[Objective, ...], MinLen(1), MaxLen(3)] = ("loss",)
     sampler: AnySampler = TPE()
     trials: Annotated[int, Interval(ge=1, le=10_000)] = 32
     max_parallel: Annotated[int, Interval(ge=1, le=10_000)] | None = None
+    max_failed: Annotated[int, Interval(ge=0, le=10_000)] | None = None
     max_minutes: Annotated[float, Interval(gt=0, le=525_600)] | None = None
     stopping: Halving | None = None
     choices: AnyChoices = Choices()

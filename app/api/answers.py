@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-State = Literal["queued", "running", "confirming", "completed", "failed", "cancelled"]
+State = Literal["queued", "running", "confirming", "paused", "completed", "failed", "cancelled"]
 Stage = Literal["search", "shortlist", "final"]
 
 

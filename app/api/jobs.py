@@ -1,24 +1,28 @@
-"""/api/v1/jobs: submit, list, get, cancel."""
+"""/api/v1/jobs: submit, list, get, and what its owner does to a job on its way."""
 
-import hashlib
-import json
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Body, Header, Query, Response
+from pydantic import WithJsonSchema
 
-from app import jobs
+from app import jobs, pauses, revisions, submission
 from app.api.answers import JobAnswer, JobPage, State
 from app.api.given import Config, Db, Known, Own, Submitter
 from app.api.shape import shaped
+from app.jobs import Job
 from app.problems import documented
-from search.problem import examine
-from search.spec import JobSpec, dump
+from search.spec import JobSpec
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 Key = Annotated[
     str | None,
     Header(alias="Idempotency-Key", min_length=1, max_length=255, description="the same key and body make one job"),
+]
+Changes = Annotated[dict[str, Any], Body(), WithJsonSchema(revisions.json_schema())]
+Merged = Annotated[
+    dict[str, Any] | None,
+    Body(description="fields of a job, in place of this one's; objects are merged unless their `kind` is another"),
 ]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Text = Annotated[str | None, Query(max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$", description="part of the name")]
@@ -34,11 +38,8 @@ def submit(
     spec: JobSpec, config: Config, db: Db, caller: Submitter, response: Response, idempotency_key: Key = None
 ) -> JobAnswer:
     """Queues a job. What only its data or shapes can show is refused here too, and nothing is created then."""
-    problem = examine(spec, config.data_dir)
-    job, created = jobs.submit(db, spec, problem, owner=caller.owner, key=idempotency_key, body_hash=_hash(spec))
-    response.headers["Location"] = f"/api/v1/jobs/{job.id}"
-    response.status_code = 201 if created else 200
-    return shaped(db, [job])[0]
+    job, created = submission.submit(db, config.data_dir, spec, caller, idempotency_key)
+    return _submitted(db, job, created, response)
 
 
 @router.get("", responses=documented(422))
@@ -66,6 +67,51 @@ def cancel(job: Own, db: Db) -> JobAnswer:
     return shaped(db, [jobs.cancel(db, job.id)])[0]
 
 
-def _hash(spec: JobSpec) -> str:
-    # Of the job, not of its bytes: a retry by another client may order its fields differently.
-    return hashlib.sha256(json.dumps(dump(spec), sort_keys=True).encode()).hexdigest()
+@router.post("/{job_id}/pause", status_code=202, responses=documented(404, 409, 422))
+def pause(job: Own, db: Db) -> JobAnswer:
+    """Halts a job: nothing new starts, runs in training are given back unfinished, its deadline stands still."""
+    return shaped(db, [pauses.pause(db, job.id)])[0]
+
+
+@router.post("/{job_id}/resume", status_code=202, responses=documented(404, 409, 422))
+def resume(job: Own, db: Db) -> JobAnswer:
+    """Lets a paused job go on where it was."""
+    return shaped(db, [pauses.resume(db, job.id)])[0]
+
+
+@router.patch("/{job_id}", responses=documented(404, 409, 413, 415, 422))
+def revise(job: Own, changes: Changes, db: Db) -> JobAnswer:
+    """Changes the priority, the limit of runs at once or, upwards, the trials. Its name and the rest stay.
+
+    More trials of a completed job take it back into its search; then it is confirmed and reported anew.
+    """
+    return shaped(db, [revisions.revise(db, job.id, revisions.parsed(changes))])[0]
+
+
+@router.post(
+    "/{job_id}/clone",
+    status_code=201,
+    response_model=JobAnswer,
+    responses={
+        200: {"model": JobAnswer, "description": "Cloned before with this key"},
+        **documented(404, 413, 415, 422),
+    },
+)
+def clone(
+    job: Known,
+    config: Config,
+    db: Db,
+    caller: Submitter,
+    response: Response,
+    changes: Merged = None,
+    idempotency_key: Key = None,
+) -> JobAnswer:
+    """Queues a job like this one, with these fields of it changed. It is examined like any submission."""
+    spec = submission.merged(job.spec, changes or {})
+    return _submitted(db, *submission.submit(db, config.data_dir, spec, caller, idempotency_key), response)
+
+
+def _submitted(db: Db, job: Job, created: bool, response: Response) -> JobAnswer:
+    response.headers["Location"] = f"/api/v1/jobs/{job.id}"
+    response.status_code = 201 if created else 200
+    return shaped(db, [job])[0]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import bench, db, jobs, run, serving
+from app.cli import bench, db, jobs, revising, run, serving
 from app.cli.failures import report_failures
 
 cli = typer.Typer(
@@ -27,6 +27,10 @@ for command in (
     jobs.show,
     jobs.watch,
     jobs.cancel,
+    revising.pause,
+    revising.resume,
+    revising.clone,
+    revising.change,
 ):
     cli.command()(command)
 cli.add_typer(bench.bench)

@@ -10,7 +10,14 @@ from app import progress, words
 from app.client import ENDED, Job
 from app.printing.tables import Whole, table
 
-STATE_STYLES = {"completed": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "confirming": "cyan"}
+STATE_STYLES = {
+    "completed": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+    "paused": "yellow",
+    "running": "cyan",
+    "confirming": "cyan",
+}
 SHOWN_OF_ID = 12  # characters; `show` and the others take any unique beginning
 
 

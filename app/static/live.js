@@ -2,7 +2,7 @@
 
 const WAIT = 1500; // milliseconds between two refreshes while events pour in; longer where the server takes long
 const ENDS = ["job.completed", "job.failed", "job.cancelled"];
-const STEPS = ["job.submitted", "job.running", "job.confirming", "run.started", "run.epoch", "run.finished"];
+const STEPS = ["job.submitted", "job.running", "job.changed", "job.paused", "job.resumed", "job.confirming", "run.started", "run.epoch", "run.finished"];
 
 let earliest = 0;
 let planned = null;

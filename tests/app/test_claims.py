@@ -4,10 +4,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from by_hand import LEASE, Hand
+from by_hand import LEASE, Hand, problem, spec
 from sqlalchemy import Engine
 
-from app import claims, database, events, fences, jobs, runs
+from app import claims, database, events, fences, jobs, revisions, runs
 from app.jobs import Job
 from app.settings import Settings
 
@@ -144,3 +144,21 @@ def test_the_runs_of_a_later_stage_are_handed_out_in_their_order(
     assert claim.assignment is not None
     assert claim.assignment["stage"] == "shortlist"
     assert one.take().ordinal == 1
+
+
+def test_of_equal_priority_the_owner_with_the_fewest_at_work_comes_first(db: Engine, hand: Hands) -> None:
+    def queued(owner: str, **given: object) -> str:
+        asked = spec(trials=9, **given)
+        return jobs.submit(db, asked, problem(asked), owner=owner)[0].id
+
+    first, second, theirs = queued("ann"), queued("ann"), queued("bob")
+    one = hand()
+    held = [one.take() for _ in range(4)]
+    assert [claim.job_id for claim in held] == [first, theirs, second, theirs]
+    urgent = queued("ann", priority=1)
+    assert hand("two").take().job_id == urgent, "priority goes before fairness"
+    for claim in held[:1] + held[2:3]:
+        one.begin(claim)
+        one.finish(claim)
+    revisions.revise(db, urgent, {"priority": 0})
+    assert hand("three").take().job_id == first, "one at work against two"

@@ -16,6 +16,7 @@ from app.cli import main, run
 from app.client import Client
 
 ID = "0123456789abcdef0123456789abcdef"
+CLONE = "fedcba9876543210fedcba9876543210"
 RUNS = {"asked": 6, "done": 4, "running": 0, "pruned": 1, "failed": 1}
 JOB: dict[str, Any] = {
     "id": ID,
@@ -72,7 +73,15 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("GET", f"/api/v1/jobs/{ID}"): JOB,
     ("GET", f"/api/v1/jobs/{ID}/report"): REPORT,
     ("POST", f"/api/v1/jobs/{ID}/cancel"): {**JOB, "state": "running"},
+    ("POST", f"/api/v1/jobs/{ID}/pause"): {**JOB, "state": "paused"},
+    ("POST", f"/api/v1/jobs/{ID}/resume"): {**JOB, "state": "running"},
+    ("POST", f"/api/v1/jobs/{ID}/clone"): {**JOB, "id": CLONE},
+    ("PATCH", f"/api/v1/jobs/{ID}"): {**JOB, "state": "running"},
 }
+
+
+BODIES: list[str] = []
+"""What was sent, in order."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -85,8 +94,10 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        BODIES.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
         self.do_GET()
+
+    do_PATCH = do_POST  # noqa: N815
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -117,6 +128,7 @@ def snas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 
 Snas = Callable[..., tuple[int, str, str]]
+CHANGING = ["cancel", "pause", "resume", "clone", "change"]
 
 
 def spec_file(directory: Path, text: str = '{"name": "x", "data": {"kind": "bundled"}}') -> Path:
@@ -166,6 +178,39 @@ def test_a_cancelled_job_is_named(snas: Snas, url: str) -> None:
     assert snas("cancel", ID, "--url", url) == (0, f"{ID} is being cancelled\n", "")
 
 
+def test_a_job_is_paused_and_resumed(snas: Snas, url: str) -> None:
+    assert snas("pause", ID, "--url", url) == (0, f"{ID} paused\n", "")
+    assert snas("resume", ID, "--url", url) == (0, f"{ID} running\n", "")
+
+
+def test_a_job_is_cloned_with_what_a_file_says_and_another_name(snas: Snas, url: str, tmp_path: Path) -> None:
+    file = spec_file(tmp_path, '{"seed": 5}')
+    code, out, _ = snas("clone", ID, file, "--name", "again", "--url", url)
+    assert (code, out.splitlines()[0]) == (0, CLONE)
+    assert json.loads(BODIES[-1]) == {"seed": 5, "name": "again"}
+
+
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        (["--trials", "50"], {"trials": 50}),
+        (["--priority", "-3", "--max-parallel", "2"], {"priority": -3, "max_parallel": 2}),
+        (["--unlimited"], {"max_parallel": None}),
+    ],
+)
+def test_a_job_is_changed_in_what_is_named_alone(
+    snas: Snas, url: str, options: list[str], sent: dict[str, Any]
+) -> None:
+    assert snas("change", ID, *options, "--url", url) == (0, f"{ID} running\n", "")
+    assert json.loads(BODIES[-1]) == sent
+
+
+def test_a_change_of_nothing_is_refused(snas: Snas, url: str) -> None:
+    code, _, err = snas("change", ID, "--url", url)
+    assert code == 2
+    assert "--trials" in err
+
+
 def test_an_id_that_no_job_begins_with_is_refused(snas: Snas, url: str) -> None:
     code, _, err = snas("show", "ff", "--url", url)
     assert code == 2
@@ -206,7 +251,7 @@ def test_the_version_is_printed(snas: Snas) -> None:
     assert out.startswith("snas 0.")
 
 
-@pytest.mark.parametrize("command", ["serve", "worker", "run", "submit", "jobs", "show", "watch", "cancel"])
+@pytest.mark.parametrize("command", ["serve", "worker", "run", "submit", "jobs", "show", "watch", *CHANGING])
 def test_every_command_explains_itself(snas: Snas, command: str) -> None:
     code, out, _ = snas(command, "--help")
     assert code == 0
@@ -227,7 +272,7 @@ print(sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)
 """
 
 
-@pytest.mark.parametrize("command", [["jobs"], ["show", ID], ["watch", ID], ["cancel", ID], ["submit"]], ids=str)
+@pytest.mark.parametrize("command", [["jobs"], ["watch", ID], ["cancel", ID], ["clone", ID], ["submit"]], ids=str)
 def test_a_command_that_only_talks_to_a_server_imports_nothing_heavy(
     url: str, tmp_path: Path, command: list[str]
 ) -> None:

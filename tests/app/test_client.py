@@ -83,10 +83,13 @@ def test_every_job_is_listed_over_all_pages() -> None:
 
 
 class Script:
-    """A server that tells events 1, 2, ... of a job, each connection cut after `per_connection` of them."""
+    """A server that tells events 1, 2, ... of a job, each connection cut after `per_connection` of them.
 
-    def __init__(self, last: int, per_connection: int) -> None:
-        self.last = last
+    ends  events at which the job ended, beside the last: more trials were asked of it afterwards
+    """
+
+    def __init__(self, last: int, per_connection: int, ends: tuple[int, ...] = ()) -> None:
+        self.last, self.ends, self.told = last, (*ends, last), 0
         self.per_connection = per_connection
         self.asked: list[str | None] = []  # Last-Event-ID of each connection
 
@@ -96,10 +99,11 @@ class Script:
         first = int(last_seen or 0) + 1
         told = range(first, min(first + self.per_connection, self.last + 1))
         cut = self.last not in told
+        self.told = told[-1]
         return b": ping\n\n" + b"".join(map(self._event, told)) + (b"id: 99\ndata: {" if cut else b""), cut
 
     def _event(self, seq: int) -> bytes:
-        kind = "job.completed" if seq == self.last else "run.epoch"
+        kind = "job.completed" if seq in self.ends else "run.epoch"
         data = {"at": "2026-01-01T00:00:00Z", "epoch": seq}
         return f"id: {seq}\nevent: {kind}\ndata: {json.dumps(data)}\n\n".encode()
 
@@ -113,6 +117,9 @@ def scripted() -> Iterator[Callable[[Script], str]]:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                if not self.path.endswith("/events"):
+                    self._tell_job()
+                    return
                 body, cut = script.stream(self.headers["Last-Event-ID"])
                 self.send_response(200)
                 self.send_header("Content-Type", "text/event-stream")
@@ -120,6 +127,15 @@ def scripted() -> Iterator[Callable[[Script], str]]:
                 self.end_headers()
                 self.wfile.write(f"{len(body):x}\r\n".encode() + body + b"\r\n" + (b"" if cut else b"0\r\n\r\n"))
                 self.close_connection = True
+
+            def _tell_job(self) -> None:
+                over = script.told == script.last
+                body = json.dumps({**JOB, "state": "completed" if over else "running"}).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -146,6 +162,14 @@ def test_a_broken_stream_goes_on_after_the_last_event_seen(
     assert script.asked == [None, "3", "6"]
     assert events[0] == Event(1, "run.epoch", {"at": "2026-01-01T00:00:00Z", "epoch": 1})
     assert events[-1].ends_job
+
+
+def test_a_job_that_was_asked_for_more_trials_is_followed_beyond_its_first_end(
+    scripted: Callable[[Script], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RECONNECT_AFTER", 0.0)
+    with Client(scripted(Script(last=5, per_connection=2, ends=(2,)))) as client:
+        assert [event.seq for event in client.events("x")] == [1, 2, 3, 4, 5]
 
 
 def test_events_can_be_read_from_a_given_one_on(scripted: Callable[[Script], str]) -> None:

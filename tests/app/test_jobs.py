@@ -120,7 +120,7 @@ def test_a_running_job_is_cancelled_when_its_last_run_has_stopped(db: Engine, su
     number = one.begin(first)
     assert jobs.cancel(db, job.id).state == "running"
     assert jobs.cancel(db, job.id).cancel_requested, "asking twice is no error"
-    assert jobs.cancelling(db, job.id)
+    assert jobs.halted(db, job.id) == "cancelled"
     assert hand("three").claim() is None
     one.finish(first, "cancelled")
     assert jobs.get(db, job.id).state == "running"

@@ -37,7 +37,7 @@ def seen(db: Engine) -> Callable[[], Values]:
 def test_an_empty_service_has_every_count_at_zero(seen: Callable[[], Values]) -> None:
     values = seen()
     assert set(values.values()) == {0}
-    assert {f"snas_jobs state={state}" for state in (*jobs.ACTIVE, *jobs.ENDED)} <= values.keys()
+    assert {f"snas_jobs state={state}" for state in (*jobs.ACTIVE, jobs.PAUSED, *jobs.ENDED)} <= values.keys()
 
 
 def test_the_queue_is_what_no_worker_has_begun(

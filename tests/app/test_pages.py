@@ -45,6 +45,12 @@ def read(client: TestClient, path: str) -> Page:
     return Page(response.text)
 
 
+def press(client: TestClient, link: str, button: str) -> Any:
+    """The answer to a button of the page, which has to be there."""
+    assert f"{link}/{button}" in [form["action"] for form in read(client, link).all("form")]
+    return client.post(f"{link}/{button}", headers={"Origin": "http://127.0.0.1:8000"})
+
+
 def job_link(client: TestClient) -> str:
     return str(client.get("/api/v1/jobs").json()["items"][0]["links"]["page"])
 
@@ -116,7 +122,7 @@ def test_the_page_of_a_completed_job_shows_verdict_arms_front_and_trials(trained
         assert words.percent(point["accuracy"]) in page.text
     assert all(row["connections"][:10] in page.text for row in report["trials"])
     assert "Cancel job" not in page.text
-    assert [form["action"] for form in page.all("form")] == []
+    assert [form["action"] for form in page.all("form")] == [f"{job_link(trained)}/clone"]
 
 
 def test_the_page_judges_early_gradient_flow(trained: TestClient) -> None:
@@ -177,11 +183,36 @@ def test_settings_that_a_job_varies_are_shown_with_its_trials_and_arms(client: T
 def test_the_button_cancels_and_leads_back(client: TestClient) -> None:
     client.post("/api/v1/jobs", json=TINY)
     link = job_link(client)
-    [form] = read(client, link).all("form")
-    answer = client.post(str(form["action"]), headers={"Origin": "http://127.0.0.1:8000"})
+    answer = press(client, link, "cancel")
     assert answer.url.path == link
     assert "The job was cancelled" in answer.text
-    assert client.post(str(form["action"])).status_code == 200, "pressed twice"
+    assert client.post(f"{link}/cancel").status_code == 200, "pressed twice"
+
+
+def test_the_buttons_pause_resume_and_clone(client: TestClient) -> None:
+    client.post("/api/v1/jobs", json=TINY)
+    link = job_link(client)
+    paused = press(client, link, "pause")
+    assert "The job is paused" in paused.text
+    assert {"class": "state paused"} in Page(paused.text).all("span")
+    assert client.post(f"{link}/pause").status_code == 200, "pressed twice"
+    assert "The job is paused" not in press(client, link, "resume").text
+    clone = press(client, link, "clone")
+    assert clone.url.path == job_link(client) != link
+    press(client, link, "cancel")
+    assert [str(form["action"]) for form in read(client, link).all("form")] == [f"{link}/clone"]
+
+
+def test_an_earlier_end_stays_on_the_page_of_a_job_with_more_trials(client: TestClient, hand: Hand) -> None:
+    client.post("/api/v1/jobs", json=TINY)
+    hand.do_all()
+    link = job_link(client)
+    [verdict] = [client.get(link.replace("/ui", "/api/v1") + "/report").json()["verdict"]]
+    client.patch(link.replace("/ui", "/api/v1"), json={"trials": 7})
+    page = read(client, link)
+    assert "Completed with 5 trials" in page.text
+    assert words.bound(verdict).split()[0] in page.text
+    assert {"class": "state running"} in page.all("span")
 
 
 def test_a_failed_trial_and_its_reason_are_shown(client: TestClient, hand: Hand) -> None:

@@ -1,0 +1,51 @@
+"""A job from a request to the queue: examined with its data, for the caller who asks."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from app import jobs
+from app.callers import Caller
+from app.jobs import Job
+from search.problem import examine
+from search.spec import JobSpec, dump, parse
+
+
+def submit(
+    db: Engine, data_dir: Path | None, spec: JobSpec, caller: Caller, key: str | None = None
+) -> tuple[Job, bool]:
+    """Queues a job; True where it is new, False where the same key and job made it before.
+
+    Raises: InvalidSpec for what only the data or its shapes show; app.jobs.IdempotencyConflict. Then nothing is made.
+    """
+    problem = examine(spec, data_dir)
+    return jobs.submit(db, spec, problem, owner=caller.owner, key=key, body_hash=_hash(spec))
+
+
+def merged(spec: Mapping[str, Any], changes: Mapping[str, Any]) -> JobSpec:
+    """The job with these fields in place of its own. Raises: InvalidSpec."""
+    return parse(_merged(spec, changes))
+
+
+def _merged(value: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(value)
+    for name, change in changes.items():
+        own = result.get(name)
+        if isinstance(own, Mapping) and isinstance(change, Mapping) and _alike(own, change):
+            change = _merged(own, change)
+        result[name] = change
+    return result
+
+
+def _alike(own: Mapping[str, Any], change: Mapping[str, Any]) -> bool:
+    # Of another kind, nothing that was set for the old one means anything.
+    return bool(change.get("kind", own.get("kind")) == own.get("kind"))
+
+
+def _hash(spec: JobSpec) -> str:
+    # Of the job, not of its bytes: a retry by another client may order its fields differently.
+    return hashlib.sha256(json.dumps(dump(spec), sort_keys=True).encode()).hexdigest()
