@@ -6,9 +6,10 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from app import parent
+from app.devices import of_place
 
 LOOK_EVERY = 0.2  # seconds
 FIRST_PAUSE = 0.5  # seconds before a dead worker is replaced; doubled while it keeps dying young
@@ -23,10 +24,11 @@ class Crew:
     """`size` worker processes, each running `snas COMMAND`.
 
     grace_seconds  given to a worker between SIGTERM and SIGKILL
+    devices        GPUs, of which each worker sees one
     """
 
-    def __init__(self, size: int, command: Sequence[str], grace_seconds: float) -> None:
-        self._places = [_Place(number, command) for number in range(1, size + 1)]
+    def __init__(self, size: int, command: Sequence[str], grace_seconds: float, devices: tuple[str, ...] = ()) -> None:
+        self._places = [_Place(number, command, of_place(devices, number - 1)) for number in range(1, size + 1)]
         self._grace_seconds = grace_seconds
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._look_after, name="crew")
@@ -62,9 +64,10 @@ class Crew:
 class _Place:
     """One worker after another."""
 
-    def __init__(self, number: int, command: Sequence[str]) -> None:
+    def __init__(self, number: int, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self._number = number
         self._command = command
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._start_at = 0.0
@@ -77,7 +80,7 @@ class _Place:
         if self._process is not None and self._process.poll() is not None:
             self._bury(now)
         if self._process is None and now >= self._start_at:
-            self._process = parent.start(self._command)
+            self._process = parent.start(self._command, environment=self._environment)
             self._started = now
             log.info("worker %d started, process %d", self._number, self._process.pid)
 

@@ -5,14 +5,19 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO
 
 WITH_PARENT = "--with-parent"
 
 
-def start(command: Sequence[str], log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
-    """Starts `snas COMMAND` as a child that watches for our end; its output goes to `log`, or to our stderr."""
+def start(
+    command: Sequence[str], log: IO[bytes] | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Starts `snas COMMAND` as a child that watches for our end; its output goes to `log`, or to our stderr.
+
+    environment  beside our own
+    """
     return subprocess.Popen(
         [sys.executable, "-m", "app.cli", *command, WITH_PARENT],
         stdin=subprocess.PIPE,  # never written: its end is the sign
@@ -20,6 +25,7 @@ def start(command: Sequence[str], log: IO[bytes] | None = None) -> subprocess.Po
         stderr=log or sys.stderr.fileno(),
         # Its own session: Ctrl-C in a terminal reaches the parent alone, which ends its children in the right order.
         start_new_session=True,
+        env={**os.environ, **(environment or {})},
     )
 
 

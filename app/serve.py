@@ -12,7 +12,7 @@ from types import FrameType
 
 import uvicorn
 
-from app import state
+from app import devices, local, state
 from app.crew import Crew
 from app.settings import Settings
 
@@ -30,16 +30,19 @@ class NoWorker(Exception):
     """Every worker process fails as soon as it starts."""
 
 
-def serve(settings: Settings, host: str, port: int, workers: int) -> None:
+def serve(settings: Settings, host: str, port: int, workers: int | None) -> None:
     """Serves until SIGTERM or SIGINT; no process of its own is left then.
 
-    port  0: any free one; `server.json` in the state directory says which
-    Raises: CannotListen, NoWorker, state.Occupied
+    port     0: any free one; `server.json` in the state directory says which
+    workers  None: one per GPU, or where there is none one per core
+    Raises: CannotListen, NoWorker, state.Occupied, devices.InvalidDevices
     """
+    gpus = devices.visible(os.environ, devices.installed())
+    workers = workers if workers is not None else len(gpus) or local.cores()
     _check(host, settings)
     # Until uvicorn takes over, a request to end unwinds what was begun.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    with state.held(settings.state_dir), _listen(host, port) as listener, _crew(settings, workers) as crew:
+    with state.held(settings.state_dir), _listen(host, port) as listener, _crew(settings, workers, gpus) as crew:
         # Only now: importing torch takes seconds, and the workers do it at the same time.
         from app.main import create_app
         from app.reaper import Reaper
@@ -63,8 +66,8 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
 
 
 @contextmanager
-def _crew(settings: Settings, workers: int) -> Iterator[Crew]:
-    crew = Crew(workers, _worker_command(settings), settings.grace_seconds + BEYOND_GRACE)
+def _crew(settings: Settings, workers: int, gpus: tuple[str, ...]) -> Iterator[Crew]:
+    crew = Crew(workers, _worker_command(settings), settings.grace_seconds + BEYOND_GRACE, gpus)
     crew.start()
     try:
         yield crew

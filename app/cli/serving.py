@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app import local, parent
+from app import parent
 from app.cli.failures import BAD_INPUT, FAILED, say
 from app.cli.options import STATE_DIR, DataDir, StateDir
 
@@ -24,7 +24,10 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes any free one.")] = 8000,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Worker processes to run beside the server.", show_default="one per core")
+        int | None,
+        typer.Option(
+            min=0, help="Worker processes to run beside the server.", show_default="one per GPU, else per core"
+        ),
     ] = None,
     state_dir: StateDir = STATE_DIR,
     data_dir: DataDir = None,
@@ -37,10 +40,11 @@ def serve(
     settings = settings_of(state_dir, data_dir)
     _prepare("server", settings, with_parent)
     from app import serve as server
+    from app.devices import InvalidDevices
 
     try:
-        server.serve(settings, host, port, local.cores() if workers is None else workers)
-    except server.CannotListen as error:
+        server.serve(settings, host, port, workers)
+    except (server.CannotListen, InvalidDevices) as error:
         say(str(error))
         raise typer.Exit(BAD_INPUT) from None
     except server.NoWorker as error:

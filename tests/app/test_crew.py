@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -26,6 +26,7 @@ class Started:
 
     def __init__(self, script: str) -> None:
         self.script = script
+        self.environments: list[Mapping[str, str]] = []
         self.processes: list[subprocess.Popen[bytes]] = []
         self.another = threading.Condition()
 
@@ -33,7 +34,8 @@ class Started:
         with self.another:
             assert self.another.wait_for(lambda: len(self.processes) >= count, timeout=30)
 
-    def __call__(self, _command: Sequence[str]) -> subprocess.Popen[bytes]:
+    def __call__(self, _command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        self.environments.append(environment)
         process = subprocess.Popen(
             [sys.executable, "-S", "-c", self.script],
             stdin=subprocess.PIPE,
@@ -99,7 +101,7 @@ def test_a_crew_is_hopeless_when_every_worker_fails_young_by_its_own_fault(
 
 def test_a_worker_that_keeps_dying_is_started_ever_more_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
-    place = module._Place(1, ["worker"])
+    place = module._Place(1, ["worker"], {})
     monkeypatch.setattr(module.parent, "start", Started(STILLBORN))
     pauses = []
     for _ in range(4):
@@ -110,3 +112,12 @@ def test_a_worker_that_keeps_dying_is_started_ever_more_slowly(monkeypatch: pyte
         place.fill()
         pauses.append(place._pause)
     assert pauses == [0.02, 0.04, 0.08, 0.16]
+
+
+def test_workers_share_the_gpus_evenly_and_see_one_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = Started(OBEDIENT)
+    monkeypatch.setattr(module.parent, "start", started)
+    with running(Crew(3, ["worker"], grace_seconds=20, devices=("0", "GPU-8f2a"))):
+        started.wait(3)
+    seen = [environment["CUDA_VISIBLE_DEVICES"] for environment in started.environments]
+    assert seen == ["0", "GPU-8f2a", "0"]
