@@ -13,10 +13,11 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
-from app import events, jobs, reports, runs, standing
+from app import events, jobs, login, reports, runs, standing
 from app.api.answers import State
-from app.api.given import Db, Known, Own
+from app.api.given import Db, Known, Looking, Own, Submitter
 from app.api.jobs import Text
+from app.callers import Caller
 from app.drawing import draw
 from app.figures import chosen_trial, figures
 from app.jobs import Job
@@ -34,6 +35,7 @@ router = APIRouter(include_in_schema=False)
 
 
 def install(app: FastAPI) -> None:
+    app.include_router(login.router)
     app.include_router(router)
     app.mount("/ui/static", StaticFiles(directory=STATIC))
 
@@ -46,14 +48,16 @@ def root() -> Response:
 @router.get("/ui")
 def jobs_page(
     db: Db,
+    visitor: Looking,
     cursor: str | None = None,
     state: State | Literal[""] | None = None,
     q: Text = None,
 ) -> HTMLResponse:
-    found, next_cursor = jobs.page(db, PER_PAGE, cursor, state or None, q or None)
+    found, next_cursor = jobs.page(db, PER_PAGE, cursor, state or None, q or None, seen_by=visitor.caller)
     asked = {"q": q or "", "state": state or ""}
     return draw(
         "jobs.html",
+        visitor,
         here="jobs",
         rows=[_row(job, stands) for job, stands in zip(found, standing.of(db, found), strict=True)],
         active=any(not job.ended for job in found),
@@ -66,12 +70,13 @@ def jobs_page(
 
 
 @router.get("/ui/jobs/{job_id}")
-def job_page(job: Known, db: Db) -> HTMLResponse:
+def job_page(job: Known, db: Db, visitor: Looking) -> HTMLResponse:
     seen = events.newest(db)  # before anything else is read: what comes later is followed
     report = reports.current(db, job.id)
     open_runs = _open_runs(db, job)
     return draw(
         "job.html",
+        visitor,
         styles_in_place=True,  # Plotly sets its own
         here="job",
         job=job,
@@ -89,11 +94,21 @@ def job_page(job: Known, db: Db) -> HTMLResponse:
 
 
 @router.post("/ui/jobs/{job_id}/cancel")
-def cancel(job: Own, db: Db) -> Response:
+def cancel(job: Own, db: Db, caller: Submitter) -> Response:
     # It may have ended between the drawing of the button and the press; the page tells how.
     with contextlib.suppress(jobs.JobFinished):
-        jobs.cancel(db, job.id)
+        jobs.cancel(db, job.id, caller)
     return RedirectResponse(f"/ui/jobs/{job.id}", status_code=303)
+
+
+@router.post("/ui/jobs/{job_id}/share")
+def share(job: Own, db: Db, caller: Submitter) -> Response:
+    return _shared(db, job, True, caller)
+
+
+@router.post("/ui/jobs/{job_id}/unshare")
+def unshare(job: Own, db: Db, caller: Submitter) -> Response:
+    return _shared(db, job, False, caller)
 
 
 @router.get(PLOTLY_PATH)
@@ -101,6 +116,11 @@ def plotly_script() -> Response:
     # Its name holds its version, so that it need never be asked for twice.
     headers = {"Cache-Control": "public, max-age=31536000, immutable"}
     return FileResponse(PLOTLY, media_type="text/javascript", headers=headers)
+
+
+def _shared(db: Engine, job: Job, shared: bool, by: Caller) -> Response:
+    jobs.share(db, job.id, shared, by)
+    return RedirectResponse(f"/ui/jobs/{job.id}", status_code=303)
 
 
 def _row(job: Job, stands: Standing) -> dict[str, Any]:

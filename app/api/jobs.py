@@ -1,4 +1,4 @@
-"""/api/v1/jobs: submit, list, get, cancel."""
+"""/api/v1/jobs: submit, list, get, share, cancel."""
 
 import hashlib
 import json
@@ -8,9 +8,10 @@ from fastapi import APIRouter, Header, Query, Response
 
 from app import jobs
 from app.api.answers import JobAnswer, JobPage, State
-from app.api.given import Config, Db, Known, Own, Submitter
+from app.api.given import Config, Db, Known, Own, Reader, Submitter
 from app.api.shape import shaped
 from app.problems import documented
+from app.quotas import Quotas
 from search.problem import examine
 from search.spec import JobSpec, dump
 
@@ -22,20 +23,24 @@ Key = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Text = Annotated[str | None, Query(max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$", description="part of the name")]
+Owner = Annotated[str | None, Query(max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$", description="only jobs of theirs")]
 
 
 @router.post(
     "",
     status_code=201,
     response_model=JobAnswer,
-    responses={200: {"model": JobAnswer, "description": "Submitted before with this key"}, **documented(413, 415, 422)},
+    responses={
+        200: {"model": JobAnswer, "description": "Submitted before with this key"},
+        **documented(408, 413, 415, 422),
+    },
 )
 def submit(
     spec: JobSpec, config: Config, db: Db, caller: Submitter, response: Response, idempotency_key: Key = None
 ) -> JobAnswer:
     """Queues a job. What only its data or shapes can show is refused here too, and nothing is created then."""
     problem = examine(spec, config.data_dir)
-    job, created = jobs.submit(db, spec, problem, owner=caller.owner, key=idempotency_key, body_hash=_hash(spec))
+    job, created = jobs.submit(db, spec, problem, caller, idempotency_key, _hash(spec), Quotas.of(config))
     response.headers["Location"] = f"/api/v1/jobs/{job.id}"
     response.status_code = 201 if created else 200
     return shaped(db, [job])[0]
@@ -44,13 +49,15 @@ def submit(
 @router.get("", responses=documented(422))
 def page(
     db: Db,
+    caller: Reader,
     limit: Limit = 20,
     cursor: str | None = None,
     state: State | None = None,
     q: Text = None,
+    owner: Owner = None,
 ) -> JobPage:
-    """Jobs, the newest first."""
-    found, next_cursor = jobs.page(db, limit=limit, cursor=cursor, state=state, text=q)
+    """Jobs, the newest first: one's own and shared ones, for an administrator all."""
+    found, next_cursor = jobs.page(db, limit, cursor, state, q, owner, seen_by=caller)
     return JobPage(items=shaped(db, found), next_cursor=next_cursor)
 
 
@@ -61,9 +68,21 @@ def get(job: Known, db: Db) -> JobAnswer:
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=documented(404, 409, 422))
-def cancel(job: Own, db: Db) -> JobAnswer:
+def cancel(job: Own, db: Db, caller: Submitter) -> JobAnswer:
     """Stops a job: nothing new starts, and trials in training end within seconds."""
-    return shaped(db, [jobs.cancel(db, job.id)])[0]
+    return shaped(db, [jobs.cancel(db, job.id, caller)])[0]
+
+
+@router.post("/{job_id}/share", responses=documented(404, 422))
+def share(job: Own, db: Db, caller: Submitter) -> JobAnswer:
+    """Lets every caller of this server see the job; its owner and administrators alone change it."""
+    return shaped(db, [jobs.share(db, job.id, True, caller)])[0]
+
+
+@router.post("/{job_id}/unshare", responses=documented(404, 422))
+def unshare(job: Own, db: Db, caller: Submitter) -> JobAnswer:
+    """Keeps the job to its owner and administrators again."""
+    return shaped(db, [jobs.share(db, job.id, False, caller)])[0]
 
 
 def _hash(spec: JobSpec) -> str:

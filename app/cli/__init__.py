@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import bench, jobs, run, serving
+from app.cli import bench, jobs, keys, run, serving
 from app.cli.failures import report_failures
 
 cli = typer.Typer(
@@ -27,8 +27,12 @@ for command in (
     jobs.show,
     jobs.watch,
     jobs.cancel,
+    jobs.share,
+    keys.init,
+    keys.audit,
 ):
     cli.command()(command)
+cli.add_typer(keys.keys)
 cli.add_typer(bench.bench)
 
 

@@ -36,7 +36,8 @@ def serve(
 
     REST under /api/v1, pages under /ui, the Optuna dashboard under /dashboard.
     """
-    settings = _settings(state_dir, data_dir)
+    settings = settings_of(state_dir, data_dir)
+    os.environ.pop("SNAS_FIRST_KEY", None)  # the workers, which inherit the rest, have no use for it
     _prepare("server", state_dir, with_parent)
     from app import serve as server
 
@@ -55,14 +56,15 @@ def worker(state_dir: StateDir = STATE_DIR, data_dir: DataDir = None, with_paren
 
     It shares the jobs of the server on --state, or on the database of SNAS_DATABASE_URL.
     """
-    settings = _settings(state_dir, data_dir)
+    settings = settings_of(state_dir, data_dir)
     _prepare("worker", state_dir, with_parent)
     from app import worker as process
 
     process.main(settings)
 
 
-def _settings(state_dir: Path, data_dir: Path | None) -> "Settings":
+def settings_of(state_dir: Path, data_dir: Path | None) -> "Settings":
+    """What these options and the environment say. Raises: typer.BadParameter."""
     from pydantic import ValidationError
 
     from app.settings import Settings
