@@ -32,14 +32,14 @@ REFUSED = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 class Gate:
     """ASGI middleware. Routes find the caller in `request.state.caller`, pages the visitor in `request.state.visitor`.
 
-    per_minute  requests of one key
-    failures    of one address, counted here and at the login page
+    requests  of one key
+    failures  of one address, counted here and at the login page
     """
 
-    def __init__(self, app: ASGIApp, db: Engine, per_minute: int, failures: Rate) -> None:
+    def __init__(self, app: ASGIApp, db: Engine, requests: Rate, failures: Rate) -> None:
         self.app = app
         self.db = db
-        self.requests = Rate(per_minute)
+        self.requests = requests
         self.failures = failures
         self.closed = False
 

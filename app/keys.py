@@ -10,6 +10,7 @@ from hmac import compare_digest
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, delete, exists, insert, or_, select, update
+from sqlalchemy import text as sql
 
 from app import audit, tables
 from app.callers import ADMIN, LOCAL, Caller
@@ -17,6 +18,7 @@ from app.database import clock, reading
 
 SHAPE = "snas_<8 hex digits>_<64 hex digits>"
 USE_NOTED_EVERY = 60.0  # seconds: a key in steady use does not write with each request
+_FIRST_LOCK = 0x4B455953  # any constant
 _SHAPE = re.compile(r"snas_([0-9a-f]{8})_[0-9a-f]{64}")
 _keys = tables.api_keys.c
 
@@ -77,6 +79,8 @@ def create_first(db: Engine, text: str, owner: str = LOCAL.owner, recover: bool 
     Raises: KeysExist
     """
     with db.begin() as connection:
+        if connection.dialect.name == "postgresql":  # two servers may start with the same secret; SQLite has one writer
+            connection.execute(sql("SELECT pg_advisory_xact_lock(:key)"), {"key": _FIRST_LOCK})
         if not recover and _any(connection):
             raise KeysExist(
                 "there are keys already: `snas keys create` makes more, `snas init --recover` replaces one lost"

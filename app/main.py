@@ -36,11 +36,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.db = database.engine(settings)
     app.state.storage = database.optuna_storage(settings, read_only=True)
     app.state.feed = Feed(app.state.db, settings.poll_seconds)
+    app.state.requests = Rate(settings.requests_per_minute)
     app.state.failures = Rate(FAILURES_PER_MINUTE)
     firstkey.make(settings, app.state.db)
     problems.install(app)
     # Each goes around those before it.
-    app.add_middleware(Gate, db=app.state.db, per_minute=settings.requests_per_minute, failures=app.state.failures)
+    app.add_middleware(Gate, db=app.state.db, requests=app.state.requests, failures=app.state.failures)
     app.add_middleware(
         Guards,
         hosts=LOOPBACK | set(settings.allowed_hosts),
