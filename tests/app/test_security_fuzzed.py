@@ -25,7 +25,7 @@ STREAM = "/events$"  # of a job that waits it has no end
 
 
 def fuzz(app: Any, headers: dict[str, str], examples: int, steps: int) -> Counter[int]:
-    """Asks in all phases: examples, coverage, fuzzing, stateful. Asserts that nothing was found; how many answers were which."""
+    """Asks in all phases: examples, coverage, fuzzing, stateful. Asserts that nothing is wrong; counts the answers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of schemathesis' own imports
         import schemathesis
