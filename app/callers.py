@@ -1,8 +1,12 @@
 """Who asks, and what they may do."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from app.jobs import Job
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.jobs import Job
 
 READ, SUBMIT, ADMIN = "read", "submit", "admin"
 SCOPES = (READ, SUBMIT, ADMIN)
@@ -15,22 +19,53 @@ class NotAllowed(PermissionError):
 
 @dataclass(frozen=True)
 class Caller:
-    """The owner that a request speaks for, and its widest scope."""
+    """The owner that a request speaks for, and its widest scope.
+
+    key      the prefix of the key that was shown; None where none is needed
+    address  where the request came from; None: from this machine, without a request
+    """
 
     owner: str
     scope: str
+    key: str | None = None
+    address: str | None = None
 
     def require(self, scope: str) -> None:
         """Raises: NotAllowed."""
         if SCOPES.index(self.scope) < SCOPES.index(scope):
             raise NotAllowed(f"this needs the scope {scope!r}; the scope given is {self.scope!r}")
 
+    @property
+    def sees_all(self) -> bool:
+        return self.scope == ADMIN
+
+    @property
+    def may_submit(self) -> bool:
+        return self.scope in (SUBMIT, ADMIN)
+
     def may_see(self, job: Job) -> bool:
-        return self.scope == ADMIN or job.owner == self.owner
+        return self.sees_all or job.shared or job.owner == self.owner
 
     def may_change(self, job: Job) -> bool:
         return self.scope == ADMIN or (self.scope == SUBMIT and job.owner == self.owner)
 
 
+@dataclass(frozen=True)
+class Visitor:
+    """Who looks at a page. csrf: what its forms must bring along; None without a session."""
+
+    caller: Caller
+    csrf: str | None = None
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """Someone whom no valid key speaks for; what they tried is kept in the audit log."""
+
+    address: str | None
+    key: str | None = None
+    owner: None = None
+
+
 LOCAL = Caller("local", ADMIN)
-"""Whoever reaches an open server, which listens on loopback alone."""
+"""Whoever reaches an open server, which listens on loopback alone, and the command line on the state directory."""

@@ -1,6 +1,7 @@
 """A server's REST interface, from Python. Needs httpx2 alone: nothing of the search or of the server is imported."""
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, Self
 
 import httpx2
 
+KEY_VARIABLE = "SNAS_API_KEY"
 DEFAULT_URL = "http://127.0.0.1:8000"
 ENDED = ("completed", "failed", "cancelled")
 REQUEST_TIMEOUT = 30.0  # seconds; loading a large data set happens while a job is submitted
@@ -47,13 +49,23 @@ class Event:
 
 
 class Client:
-    """One server. Every method raises Refused when the server says no, and Unreachable when there is none."""
+    """One server. Every method raises Refused when the server says no, and Unreachable when there is none.
 
-    def __init__(self, url: str = DEFAULT_URL, transport: httpx2.BaseTransport | None = None) -> None:
+    key  an API key; without one that of $SNAS_API_KEY, where it is set
+    """
+
+    def __init__(
+        self, url: str = DEFAULT_URL, transport: httpx2.BaseTransport | None = None, key: str | None = None
+    ) -> None:
         self.url = url.rstrip("/")
+        key = key or os.environ.get(KEY_VARIABLE)
         # A proxy of the environment cannot reach this machine's own loopback.
         self._http = httpx2.Client(
-            base_url=self.url, timeout=REQUEST_TIMEOUT, transport=transport, trust_env=not _is_loopback(url)
+            base_url=self.url,
+            timeout=REQUEST_TIMEOUT,
+            transport=transport,
+            trust_env=not _is_loopback(url),
+            headers={"Authorization": f"Bearer {key.strip()}"} if key else {},
         )
 
     def __enter__(self) -> Self:
@@ -67,11 +79,16 @@ class Client:
         return self._call("POST", "/jobs", json=spec, headers={"Idempotency-Key": key} if key else {})
 
     def page(
-        self, limit: int = 20, cursor: str | None = None, state: str | None = None, text: str | None = None
+        self,
+        limit: int = 20,
+        cursor: str | None = None,
+        state: str | None = None,
+        text: str | None = None,
+        owner: str | None = None,
     ) -> tuple[list[Job], str | None]:
         """Jobs, newest first, and the cursor of the next page; `text` is looked for in their names."""
-        asked = {"limit": limit, "cursor": cursor, "state": state, "q": text}
-        answer = self._call("GET", "/jobs", params={name: value for name, value in asked.items() if value is not None})
+        asked = {"limit": limit, "cursor": cursor, "state": state, "q": text, "owner": owner}
+        answer = self._call("GET", "/jobs", params=_given(asked))
         return answer["items"], answer["next_cursor"]
 
     def jobs(self, state: str | None = None, text: str | None = None) -> Iterator[Job]:
@@ -110,6 +127,28 @@ class Client:
     def change(self, job_id: str, changes: Mapping[str, Any]) -> Job:
         """changes: of `priority`, `max_parallel`, `trials`."""
         return self._call("PATCH", f"/jobs/{job_id}", json=changes)
+
+    def share(self, job_id: str, shared: bool = True) -> Job:
+        return self._call("POST", f"/jobs/{job_id}/{'share' if shared else 'unshare'}")
+
+    def create_key(self, owner: str, scope: str, name: str, days: int | None = None) -> dict[str, Any]:
+        """A new key; its text is in `key`, here alone."""
+        return self._call("POST", "/keys", json={"owner": owner, "scope": scope, "name": name, "days": days})
+
+    def keys(self) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = self._call("GET", "/keys")["items"]
+        return listed
+
+    def revoke_key(self, prefix: str) -> dict[str, Any]:
+        return self._call("POST", f"/keys/{prefix}/revoke")
+
+    def audit(
+        self, limit: int = 100, cursor: int | None = None, owner: str | None = None, action: str | None = None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Entries of the audit log, newest first, and the cursor of the next page."""
+        asked = {"limit": limit, "cursor": cursor, "owner": owner, "action": action}
+        answer = self._call("GET", "/audit", params=_given(asked))
+        return answer["items"], answer["next_cursor"]
 
     def is_ready(self) -> bool:
         try:
@@ -172,6 +211,10 @@ class Client:
 
     def _unreachable(self, error: Exception) -> Unreachable:
         return Unreachable(f"no server answers at {self.url} ({error or type(error).__name__})")
+
+
+def _given(asked: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def _refused(response: httpx2.Response) -> Refused:

@@ -1,4 +1,4 @@
-"""Draws a template: filters for readers, addresses of static files, and the headers that fence a page in."""
+"""Draws a template: filters for readers, addresses of static files, and the policy that fences a page in."""
 
 import hashlib
 from functools import cache
@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app import words
+from app.callers import Visitor
 
 HERE = Path(__file__).parent
 POLICY = (
@@ -18,16 +19,11 @@ POLICY = (
 )
 
 
-def draw(name: str, styles_in_place: bool = False, **values: Any) -> HTMLResponse:
-    """styles_in_place: whether scripts of this page may set styles on its elements"""
+def draw(name: str, visitor: Visitor | None, styles_in_place: bool = False, **values: Any) -> HTMLResponse:
+    """visitor: None before the login; styles_in_place: whether scripts of this page may set styles on its elements"""
     return HTMLResponse(
-        _templates().get_template(name).render(values),
-        headers={
-            "Content-Security-Policy": POLICY + (" 'unsafe-inline'" if styles_in_place else ""),
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "same-origin",  # with less, a browser would hide the origin of a form, which is checked
-            "Cache-Control": "no-store",
-        },
+        _templates().get_template(name).render(values, visitor=visitor),
+        headers={"Content-Security-Policy": POLICY + (" 'unsafe-inline'" if styles_in_place else "")},
     )
 
 

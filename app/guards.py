@@ -1,5 +1,6 @@
-"""What keeps a web page elsewhere from driving a server without login: Host, Origin, JSON-only and small bodies."""
+"""What is refused whoever asks: foreign Host and Origin, bodies of another kind, too large or too slow."""
 
+import asyncio
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import problems
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-LARGEST_BODY = 1024 * 1024  # bytes; a job is a few hundred
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -20,12 +21,14 @@ class Guards:
 
     hosts         names that may stand in `Host`, ports apart; a rebound DNS name is not among them
     largest_body  bytes
+    body_seconds  from the first look at a body to its last byte
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str] = LOOPBACK, largest_body: int = LARGEST_BODY) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str], largest_body: int, body_seconds: float) -> None:
         self.app = app
         self.hosts = frozenset(hosts)
         self.largest_body = largest_body
+        self.body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -35,12 +38,12 @@ class Guards:
         refusal = (
             _host_refusal(headers, self.hosts)
             or _origin_refusal(scope["method"], headers)
-            or _body_refusal(headers, self.largest_body)
+            or _body_refusal(scope["path"], headers, self.largest_body)
         )
         if refusal is not None:
             await refusal(scope, receive, send)
         else:
-            await self.app(scope, _limited(receive, self.largest_body), send)
+            await self.app(scope, _limited(receive, self.largest_body, self.body_seconds), send)
 
 
 def _host_refusal(headers: Headers, hosts: frozenset[str]) -> Response | None:
@@ -67,26 +70,37 @@ def _origin_refusal(method: str, headers: Headers) -> Response | None:
     return None
 
 
-def _body_refusal(headers: Headers, largest_body: int) -> Response | None:
+def _body_refusal(path: str, headers: Headers, largest_body: int) -> Response | None:
     length = headers.get("content-length", "0")
-    if not length.isdecimal():
+    if not (length.isascii() and length.isdecimal()):
         return problems.respond(400, f"Content-Length {length!r} is not a number.")
     if int(length) > largest_body:
         return problems.respond(413, _too_large(largest_body))
     has_body = int(length) > 0 or "transfer-encoding" in headers
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if has_body and kind != "application/json":
-        return problems.respond(415, f"Content-Type {kind!r} is not accepted; send application/json.")
+    accepted = FORM if path.startswith("/ui/") else JSON
+    if has_body and kind != accepted:
+        return problems.respond(415, f"Content-Type {kind!r} is not accepted; send {accepted}.")
     return None
 
 
-def _limited(receive: Receive, largest_body: int) -> Receive:
-    # A chunked body announces no length.
+def _limited(receive: Receive, largest_body: int, body_seconds: float) -> Receive:
+    # A chunked body announces no length, and an announced one need not come.
     received = 0
+    deadline: float | None = None
+    complete = False
 
     async def counted() -> Message:
-        nonlocal received
-        message = await receive()
+        nonlocal received, deadline, complete
+        if complete:  # what follows is the end of the connection, which may be hours away
+            return await receive()
+        deadline = deadline or asyncio.get_running_loop().time() + body_seconds
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, f"The body did not come within {body_seconds:g} seconds.") from None
+        complete = not message.get("more_body", False)
         received += len(message.get("body", b""))
         if received > largest_body:
             raise HTTPException(413, _too_large(largest_body))

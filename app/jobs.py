@@ -1,20 +1,24 @@
-"""The life of a job as its owner sees it: submitted, listed, cancelled.
+"""The life of a job as its owner sees it: submitted, listed, shared, cancelled.
 
 Its owner halts and changes it: `pauses`, `revisions`. Workers move it on: `claims`, `endings`, `advance`.
 """
 
 import base64
 import binascii
+import math
+import re
 import uuid
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from optuna.storages import BaseStorage
-from sqlalchemy import Connection, Engine, Row, insert, null, select, tuple_, update
+from sqlalchemy import Connection, Engine, Row, insert, null, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
-from app import events, tables
+from app import audit, events, quotas, tables
+from app.callers import LOCAL, Caller
 from app.database import clock, reading
+from app.quotas import UNLIMITED, Quotas
 from search import study
 from search.problem import Problem, problem_json
 from search.spec import JobSpec, dump, parse
@@ -24,6 +28,7 @@ PAUSED = "paused"
 ENDED = ("completed", "failed", "cancelled")
 STAGES = ("search", "shortlist", "final")
 _jobs, _runs = tables.jobs.c, tables.runs.c
+_ID = re.compile("[0-9a-f]{32}")
 
 
 class JobNotFound(LookupError):
@@ -51,6 +56,7 @@ class Job:
     trials   asked of the search
     earlier  its earlier ends, where more trials were asked of it: {trials, finished, verdict} each
     report   of a completed job; None in a list
+    shared   every caller may see it; else its owner and administrators
     """
 
     id: str
@@ -71,6 +77,7 @@ class Job:
     optuna_study_id: int | None
     earlier: list[dict[str, Any]]
     report: dict[str, Any] | None
+    shared: bool
 
     @property
     def ended(self) -> bool:
@@ -88,23 +95,28 @@ def submit(
     db: Engine,
     spec: JobSpec,
     problem: Problem,
-    owner: str = "local",
+    by: Caller = LOCAL,
     key: str | None = None,
     body_hash: str | None = None,
+    allowed: Quotas = UNLIMITED,
 ) -> tuple[Job, bool]:
-    """Queues a job; True where it is new, False where the same key and body made it before.
+    """Queues a job of the caller's; True where it is new, False where the same key and body made it before.
 
-    Raises: IdempotencyConflict.
+    Raises: IdempotencyConflict, QuotaExceeded.
     """
+    owner = by.owner
     try:
         with db.begin() as connection:
+            quotas.hold(connection, owner, allowed)
             earlier = None if key is None else _same(connection, owner, key, body_hash)
             if earlier is None:
+                quotas.check(connection, owner, allowed, jobs=1, trials=spec.search.trials)
                 at = clock(connection)
                 job_id = _insert(connection, spec, problem, owner, at)
                 if key is not None:
                     used = {"owner": owner, "key": key, "body_hash": body_hash, "job_id": job_id, "created": at}
                     connection.execute(insert(tables.idempotency).values(**used))
+                audit.add(connection, by, "job.submitted", job_id, {"name": spec.name})
                 events.add(connection, job_id, "job.submitted", {"name": spec.name})
     except IntegrityError:
         # On PostgreSQL two requests may both find the key unused: the later insert fails, and its job with it.
@@ -116,6 +128,8 @@ def submit(
 
 def get(db: Engine, job_id: str) -> Job:
     """Raises: JobNotFound."""
+    if not _ID.fullmatch(job_id):  # no database is asked for what may not even be text to it
+        raise JobNotFound(f"no job has the id {job_id!r}")
     with reading(db) as connection:
         row = connection.execute(select(*_columns()).where(_jobs.id == job_id)).first()
     if row is None:
@@ -124,9 +138,17 @@ def get(db: Engine, job_id: str) -> Job:
 
 
 def page(
-    db: Engine, limit: int = 20, cursor: str | None = None, state: str | None = None, text: str | None = None
+    db: Engine,
+    limit: int = 20,
+    cursor: str | None = None,
+    state: str | None = None,
+    text: str | None = None,
+    owner: str | None = None,
+    seen_by: Caller = LOCAL,
 ) -> tuple[list[Job], str | None]:
-    """Up to `limit` jobs, newest first, and the cursor of the next page; `text` is looked for in their names.
+    """Up to `limit` of the jobs that the caller may see, newest first, and the cursor of the next page.
+
+    text  looked for in their names
 
     Raises: InvalidCursor.
     """
@@ -137,19 +159,33 @@ def page(
         query = query.where(_jobs.state == state)
     if text is not None:
         query = query.where(_jobs.name.icontains(text, autoescape=True))
+    if owner is not None:
+        query = query.where(_jobs.owner == owner)
+    if not seen_by.sees_all:
+        query = query.where(or_(_jobs.owner == seen_by.owner, _jobs.shared))
     with reading(db) as connection:
         found = [_job(row) for row in connection.execute(query)]
     shown = found[:limit]
     return shown, _cursor(shown[-1]) if len(found) > limit else None
 
 
-def cancel(db: Engine, job_id: str) -> Job:
+def share(db: Engine, job_id: str, shared: bool, by: Caller = LOCAL) -> Job:
+    """Lets every caller see a job, or its owner alone again. Raises: JobNotFound."""
+    with db.begin() as connection:
+        changed = update(tables.jobs).where(_jobs.id == job_id, _jobs.shared != shared).values(shared=shared)
+        if connection.execute(changed).rowcount == 1:
+            audit.add(connection, by, "job.shared" if shared else "job.unshared", job_id)
+    return get(db, job_id)
+
+
+def cancel(db: Engine, job_id: str, by: Caller = LOCAL) -> Job:
     """Asks that a job end: one that has not begun is cancelled at once, another when its workers have stopped.
 
     Raises: JobNotFound, JobFinished.
     """
     with db.begin() as connection:
         job = open_job(connection, job_id)
+        audit.add(connection, by, "job.cancelled", job_id)
         if job.awake == "queued":
             _cancel_now(connection, job_id)
         else:
@@ -266,6 +302,9 @@ def _cursor(job: Job) -> str:
 def _place(cursor: str) -> tuple[float, str]:
     try:
         created, job_id = base64.urlsafe_b64decode(cursor.encode("ascii", "strict")).decode().split(" ")
-        return float(created), job_id
+        place = float(created), job_id
     except (ValueError, binascii.Error):
-        raise InvalidCursor(f"{cursor!r} is not a cursor that a list of jobs gave") from None
+        place = math.nan, ""
+    if not math.isfinite(place[0]) or not _ID.fullmatch(job_id := place[1]):
+        raise InvalidCursor(f"{cursor!r} is not a cursor that a list of jobs gave")
+    return place[0], job_id

@@ -13,13 +13,15 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
-from app import events, jobs, pauses, reports, runs, standing, submission
+from app import events, jobs, login, pauses, reports, runs, standing, submission
 from app.api.answers import State
-from app.api.given import Config, Db, Known, Own, Submitter
+from app.api.given import Config, Db, Known, Looking, Own, Submitter
 from app.api.jobs import Text
+from app.callers import Caller
 from app.drawing import draw
 from app.figures import chosen_trial, figures
 from app.jobs import Job
+from app.quotas import Quotas
 from app.runs import RunRow
 from app.standing import Standing
 from search.problem import problem_from
@@ -34,6 +36,7 @@ router = APIRouter(include_in_schema=False)
 
 
 def install(app: FastAPI) -> None:
+    app.include_router(login.router)
     app.include_router(router)
     app.mount("/ui/static", StaticFiles(directory=STATIC))
 
@@ -46,14 +49,16 @@ def root() -> Response:
 @router.get("/ui")
 def jobs_page(
     db: Db,
+    visitor: Looking,
     cursor: str | None = None,
     state: State | Literal[""] | None = None,
     q: Text = None,
 ) -> HTMLResponse:
-    found, next_cursor = jobs.page(db, PER_PAGE, cursor, state or None, q or None)
+    found, next_cursor = jobs.page(db, PER_PAGE, cursor, state or None, q or None, seen_by=visitor.caller)
     asked = {"q": q or "", "state": state or ""}
     return draw(
         "jobs.html",
+        visitor,
         here="jobs",
         rows=[_row(job, stands) for job, stands in zip(found, standing.of(db, found), strict=True)],
         active=any(not job.ended for job in found),
@@ -66,12 +71,13 @@ def jobs_page(
 
 
 @router.get("/ui/jobs/{job_id}")
-def job_page(job: Known, db: Db) -> HTMLResponse:
+def job_page(job: Known, db: Db, visitor: Looking) -> HTMLResponse:
     seen = events.newest(db)  # before anything else is read: what comes later is followed
     report = reports.current(db, job.id)
     open_runs = _open_runs(db, job)
     return draw(
         "job.html",
+        visitor,
         styles_in_place=True,  # Plotly sets its own
         here="job",
         job=job,
@@ -89,31 +95,42 @@ def job_page(job: Known, db: Db) -> HTMLResponse:
 
 
 @router.post("/ui/jobs/{job_id}/cancel")
-def cancel(job: Own, db: Db) -> Response:
+def cancel(job: Own, db: Db, caller: Submitter) -> Response:
     # It may have ended between the drawing of the button and the press; the page tells how.
     with contextlib.suppress(jobs.JobFinished):
-        jobs.cancel(db, job.id)
+        jobs.cancel(db, job.id, caller)
     return RedirectResponse(f"/ui/jobs/{job.id}", status_code=303)
 
 
 @router.post("/ui/jobs/{job_id}/pause")
-def pause(job: Own, db: Db) -> Response:
+def pause(job: Own, db: Db, caller: Submitter) -> Response:
     with contextlib.suppress(jobs.JobFinished, pauses.NotPausable):
-        pauses.pause(db, job.id)
+        pauses.pause(db, job.id, caller)
     return RedirectResponse(f"/ui/jobs/{job.id}", status_code=303)
 
 
 @router.post("/ui/jobs/{job_id}/resume")
-def resume(job: Own, db: Db) -> Response:
+def resume(job: Own, db: Db, caller: Submitter) -> Response:
     with contextlib.suppress(jobs.JobFinished, pauses.NotPausable):
-        pauses.resume(db, job.id)
+        pauses.resume(db, job.id, caller)
     return RedirectResponse(f"/ui/jobs/{job.id}", status_code=303)
 
 
 @router.post("/ui/jobs/{job_id}/clone")
 def clone(job: Known, config: Config, db: Db, caller: Submitter) -> Response:
-    made, _ = submission.submit(db, config.data_dir, submission.merged(job.spec, {}), caller)
+    spec = submission.merged(job.spec, {})
+    made, _ = submission.submit(db, config.data_dir, spec, caller, allowed=Quotas.of(config))
     return RedirectResponse(f"/ui/jobs/{made.id}", status_code=303)
+
+
+@router.post("/ui/jobs/{job_id}/share")
+def share(job: Own, db: Db, caller: Submitter) -> Response:
+    return _shared(db, job, True, caller)
+
+
+@router.post("/ui/jobs/{job_id}/unshare")
+def unshare(job: Own, db: Db, caller: Submitter) -> Response:
+    return _shared(db, job, False, caller)
 
 
 @router.get(PLOTLY_PATH)
@@ -121,6 +138,11 @@ def plotly_script() -> Response:
     # Its name holds its version, so that it need never be asked for twice.
     headers = {"Cache-Control": "public, max-age=31536000, immutable"}
     return FileResponse(PLOTLY, media_type="text/javascript", headers=headers)
+
+
+def _shared(db: Engine, job: Job, shared: bool, by: Caller) -> Response:
+    jobs.share(db, job.id, shared, by)
+    return RedirectResponse(f"/ui/jobs/{job.id}", status_code=303)
 
 
 def _row(job: Job, stands: Standing) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app import jobs, pauses, reports, revisions
+from app import jobs, keys, pauses, quotas, reports, revisions
 from app.callers import NotAllowed
+from app.headers import EVERYWHERE
 from app.readiness import NotReady
 from search import topologies
 from search.faults import InvalidSpec
@@ -27,6 +28,8 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 STATUS: dict[type[Exception], int] = {
     NotAllowed: 403,
+    quotas.QuotaExceeded: 403,
+    keys.KeyNotFound: 404,
     jobs.JobNotFound: 404,
     jobs.JobFinished: 409,
     pauses.NotPausable: 409,
@@ -83,7 +86,8 @@ def respond(
         body["errors"] = printable(list(errors))
     # ASCII: a lone surrogate out of a user's "\ud800" has no UTF-8 form.
     text = json.dumps(body, ensure_ascii=True, allow_nan=False)
-    return Response(text, status, media_type=MEDIA_TYPE, headers=headers)
+    # Here too: what the server did not expect is answered outside of every middleware.
+    return Response(text, status, media_type=MEDIA_TYPE, headers=EVERYWHERE | dict(headers or {}))
 
 
 def printable(value: Any) -> Any:
@@ -116,6 +120,8 @@ def _describe(app: FastAPI) -> None:
         document = generated()
         schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         document["components"]["schemas"] |= {**schema.pop("$defs"), "Problem": schema}
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -123,10 +129,14 @@ def _describe(app: FastAPI) -> None:
 
 def _named(request: Request, error: Exception) -> Response:
     kind = next(each for each in type(error).__mro__ if each in STATUS)
-    if kind is OperationalError:
-        log.error("the database does not answer", exc_info=error)
-        return respond(503, "The database does not answer at the moment; try again.", instance=request.url.path)
+    if isinstance(error, OperationalError):
+        return unanswered(error, request.url.path)
     return respond(STATUS[kind], str(error), instance=request.url.path)
+
+
+def unanswered(error: OperationalError, path: str) -> Response:
+    log.error("the database does not answer", exc_info=error)
+    return respond(503, "The database does not answer at the moment; try again.", instance=path)
 
 
 def _invalid_spec(request: Request, error: Exception) -> Response:

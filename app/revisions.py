@@ -8,9 +8,11 @@ from annotated_types import Interval
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, Engine, update
 
-from app import events, jobs, tables
+from app import audit, events, jobs, quotas, tables
+from app.callers import LOCAL, Caller
 from app.database import clock
 from app.jobs import Job
+from app.quotas import UNLIMITED, Quotas
 from models.types import setting
 from search.faults import InvalidSpec, faults
 from search.further import further
@@ -52,24 +54,29 @@ def json_schema() -> dict[str, Any]:
     return schema
 
 
-def revise(db: Engine, job_id: str, changes: Mapping[str, Any]) -> Job:
+def revise(db: Engine, job_id: str, changes: Mapping[str, Any], by: Caller = LOCAL, allowed: Quotas = UNLIMITED) -> Job:
     """Changes these fields of a job. More trials of a completed one take it back into its search.
 
     Its confirmation is then made anew, with all trials. The runs of the earlier one stay as rows, under the stages
     `shortlist:1` and `final:1` (2, 3, ... the next times), and its verdict stays in `earlier`.
 
-    Raises: app.jobs.JobNotFound, app.jobs.JobFinished, NotNow, InvalidSpec; then nothing is changed.
+    Raises: app.jobs.JobNotFound, app.jobs.JobFinished, NotNow, InvalidSpec, QuotaExceeded; then nothing is changed.
     """
+    owner = jobs.get(db, job_id).owner
     with db.begin() as connection:
+        quotas.hold(connection, owner, allowed)
         job = _changeable(connection, job_id, changes)
         spec = parse(job.spec)
         asked = _revised(spec, job, changes)
         if asked != spec:
+            more = asked.search.trials if job.ended else asked.search.trials - job.trials
+            quotas.check(connection, job.owner, allowed, jobs=int(job.ended), trials=more)
             values = {"spec": dump(asked), "priority": asked.priority, "max_parallel": asked.search.max_parallel}
             values["trials"] = asked.search.trials
             connection.execute(update(tables.jobs).where(_jobs.id == job_id).values(**values))
             if job.state == "completed":
                 _reopen(connection, job)
+            audit.add(connection, by, "job.changed", job_id, changes)
             events.add(connection, job_id, "job.changed", changes)
             if job.state == "completed":
                 events.add(connection, job_id, "job.running", {"trials": asked.search.trials})

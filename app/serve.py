@@ -13,10 +13,13 @@ from types import FrameType
 import uvicorn
 
 from app import devices, local, state
+from app.connections import Impatient
 from app.crew import Crew
 from app.settings import Settings
 
 LAST_REQUESTS = 2  # seconds that open requests and event streams are given at the end
+LARGEST_HEAD = 16 * 1024  # bytes of request line and headers
+KEPT_ALIVE = 5  # seconds that a connection may rest between two requests
 BEYOND_GRACE = 3.0  # seconds a worker may take beyond its trainer's own grace
 
 log = logging.getLogger(__name__)
@@ -48,7 +51,20 @@ def serve(settings: Settings, host: str, port: int, workers: int | None) -> None
         from app.reaper import Reaper
 
         app = create_app(settings)
-        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=LAST_REQUESTS)
+        config = uvicorn.Config(
+            app,
+            http=Impatient,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            h11_max_incomplete_event_size=LARGEST_HEAD,
+            limit_concurrency=settings.largest_load,
+            timeout_keep_alive=KEPT_ALIVE,
+            timeout_graceful_shutdown=LAST_REQUESTS,
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=list(settings.trusted_proxies),
+        )
         address = state.Address(_url(host, listener), os.getpid())
 
         def announce() -> None:
@@ -100,14 +116,32 @@ class _Server(uvicorn.Server):
 
 
 def _check(host: str, settings: Settings) -> None:
-    if _is_loopback(host):
-        return
-    if not settings.allowed_hosts:
+    # Imported where they are needed: a server on loopback without keys starts faster.
+    if settings.first_key is not None or settings.first_key_file is not None:
+        from app import firstkey
+
+        try:
+            firstkey.check(settings)
+        except firstkey.InvalidSecret as error:
+            raise CannotListen(str(error)) from None
+    elif not _is_loopback(host) and not _has_keys(settings):
         raise CannotListen(
-            f"--host {host} can be reached from other machines, and there is no login yet. If something else guards"
-            " it, name the hosts by which it may be called: SNAS_ALLOWED_HOSTS='[\"snas.example.org\"]'"
+            f"--host {host} can be reached from other machines, and no key is needed yet to submit and cancel jobs."
+            " Make the first one: snas init (a container gets it from SNAS_FIRST_KEY_FILE)"
         )
-    log.warning("listening on %s: there is no login yet, whoever reaches this port can submit and cancel jobs", host)
+
+
+def _has_keys(settings: Settings) -> bool:
+    if settings.database_url is None and not (settings.state_dir / "app.db").exists():
+        return False
+    from app import database, keys
+
+    database.upgrade(settings)
+    db = database.engine(settings)
+    try:
+        return keys.exist(db)
+    finally:
+        db.dispose()
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -21,13 +22,23 @@ class Settings(BaseSettings):
     cohort          a worker trains so many trials at once, as one batched program; None: 32 on a CUDA device, else 1
     log_format      text for people, json for a collector of logs: one object a line
     allowed_hosts   names, beside those of this machine itself, by which a browser may call the server
+
+    first_key, first_key_file   an administrator's key, or the file that holds it, made when there is none yet
+    trusted_proxies       addresses whose X-Forwarded-For and X-Forwarded-Proto are believed
+    quota_jobs            unfinished jobs that one owner may have; None: any number
+    quota_trials          trials that one owner may have asked of unfinished jobs
+    quota_storage         bytes that one owner may have stored
+    requests_per_minute   of one key
+    largest_body          bytes; a job is a few hundred
+    body_seconds          a body must have come within so long
+    largest_load          connections and requests at once; what comes beyond is answered 503
     """
 
     model_config = SettingsConfigDict(env_prefix="SNAS_", frozen=True)
 
     state_dir: Path = Path(".snas")
     data_dir: Path | None = None
-    database_url: str | None = None
+    database_url: Annotated[str | None, Field(repr=False)] = None  # it may hold a password
     lease_seconds: Annotated[float, Gt(0)] = 60.0
     max_attempts: Annotated[int, Ge(1)] = 3
     grace_seconds: Annotated[float, Ge(0)] = 5.0
@@ -36,3 +47,13 @@ class Settings(BaseSettings):
     cohort: Annotated[int, Ge(1), Le(256)] | None = None
     log_format: Literal["text", "json"] = "text"
     allowed_hosts: tuple[str, ...] = ()
+    first_key: SecretStr | None = None
+    first_key_file: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    quota_jobs: Annotated[int, Ge(0)] | None = None
+    quota_trials: Annotated[int, Ge(0)] | None = None
+    quota_storage: Annotated[int, Ge(0)] | None = None
+    requests_per_minute: Annotated[int, Ge(1)] = 600
+    largest_body: Annotated[int, Ge(1)] = 1024 * 1024
+    body_seconds: Annotated[float, Gt(0)] = 30.0
+    largest_load: Annotated[int, Ge(1)] = 1000

@@ -11,19 +11,26 @@ from sqlalchemy import Engine
 from app import jobs
 from app.callers import Caller
 from app.jobs import Job
+from app.quotas import UNLIMITED, Quotas
 from search.problem import examine
 from search.spec import JobSpec, dump, parse
 
 
 def submit(
-    db: Engine, data_dir: Path | None, spec: JobSpec, caller: Caller, key: str | None = None
+    db: Engine,
+    data_dir: Path | None,
+    spec: JobSpec,
+    caller: Caller,
+    key: str | None = None,
+    allowed: Quotas = UNLIMITED,
 ) -> tuple[Job, bool]:
     """Queues a job; True where it is new, False where the same key and job made it before.
 
-    Raises: InvalidSpec for what only the data or its shapes show; app.jobs.IdempotencyConflict. Then nothing is made.
+    Raises: InvalidSpec for what only the data or its shapes show; app.jobs.IdempotencyConflict,
+    QuotaExceeded. Then nothing is made.
     """
     problem = examine(spec, data_dir)
-    return jobs.submit(db, spec, problem, owner=caller.owner, key=key, body_hash=_hash(spec))
+    return jobs.submit(db, spec, problem, caller, key, _hash(spec), allowed)
 
 
 def merged(spec: Mapping[str, Any], changes: Mapping[str, Any]) -> JobSpec:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -58,6 +59,7 @@ jobs = Table(
     Column("optuna_study_id", Integer),
     Column("earlier", _json(), nullable=False, server_default="[]"),  # ends, before further trials
     Column("report", _json()),
+    Column("shared", Boolean, nullable=False, server_default=false()),  # every caller may see it
     Index(None, "created", "id"),
     Index(None, "state"),
 )
@@ -133,4 +135,42 @@ leases = Table(
     Column("name", String(32), primary_key=True),
     Column("holder", Text, nullable=False),
     Column("until", Float, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("prefix", String(8), primary_key=True),  # the part of a key that may be shown
+    Column("sha256", String(64), nullable=False),  # of the whole key, which is kept nowhere
+    Column("owner", Text, nullable=False),
+    Column("scope", String(8), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float),
+    Column("revoked", Float),
+    Column("last_used", Float),
+    Index(None, "owner"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("sha256", String(64), primary_key=True),  # of the cookie
+    Column("key_prefix", String(8), ForeignKey("api_keys.prefix"), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("owner", Text),  # null: nobody that is known
+    Column("key_prefix", String(8)),
+    Column("action", String(32), nullable=False),
+    Column("target", Text),
+    Column("address", Text),
+    Column("detail", _json(), nullable=False),
+    sqlite_autoincrement=True,
 )

@@ -81,6 +81,8 @@ check_compose() {
 
 inside() { # COMMAND...
     buildah run --isolation chroot --volume "$work/state:/state" --volume "$work/data:/data:ro" \
+        --volume "$work/first_key:$(composed server environment SNAS_FIRST_KEY_FILE):ro" \
+        --env SNAS_FIRST_KEY_FILE="$(composed server environment SNAS_FIRST_KEY_FILE)" \
         --env SNAS_ALLOWED_HOSTS="$(composed server environment SNAS_ALLOWED_HOSTS)" "$container" -- "$@"
 }
 
@@ -137,7 +139,10 @@ await() { # COMMAND...
     done
 }
 
-api() { curl --silent --show-error --fail "http://127.0.0.1:$port$1" "${@:2}"; }
+api() {
+    curl --silent --show-error --fail --header "Authorization: Bearer $(cat "$work/first_key")" \
+        "http://127.0.0.1:$port$1" "${@:2}"
+}
 job() { api "/api/v1/jobs/$id" | field "$@"; }
 has_begun() { [ "$(job progress trials done)" -gt 0 ]; }
 has_ended() { [[ $(job state) =~ completed|failed|cancelled ]]; }
@@ -155,6 +160,8 @@ check_services() {
     start_both
     [ "$(curl --silent --output /dev/null --write-out '%{http_code}' --header 'Host: elsewhere.example' \
         "http://127.0.0.1:$port/api/v1/jobs")" = 400 ] || fail "answers to any Host"
+    [ "$(curl --silent --output /dev/null --write-out '%{http_code}' "http://127.0.0.1:$port/api/v1/jobs")" = 401 ] ||
+        fail "answers without a key"
     id=$(api /api/v1/jobs --json "@$docker/check_job.json" | field id)
     say "job $id; both are restarted in its midst"
     await has_begun
@@ -177,6 +184,8 @@ mkdir -p "$work"/{logs,data}
 rm -rf "$work/state" "$work"/logs/*
 mkdir "$work/state"
 buildah rm --all > /dev/null
+"$python" -c 'import secrets; print(f"snas_{secrets.token_hex(4)}_{secrets.token_hex(32)}")' > "$work/first_key"
+chmod 644 "$work/first_key" # the image's user reads it
 port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 awk 'BEGIN { print "x,y,label"; for (n = 0; n < 240; n++) print n % 7 "," n % 11 "," (n % 7 > n % 11) }' > "$work/data/larger.csv"
 trap finish EXIT

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 State = Literal["queued", "running", "confirming", "paused", "completed", "failed", "cancelled"]
 Stage = Literal["search", "shortlist", "final"]
+Scope = Literal["read", "submit", "admin"]
 
 
 class Runs(BaseModel):
@@ -50,6 +51,8 @@ class Links(BaseModel):
 class JobAnswer(BaseModel):
     id: str
     name: str
+    owner: str
+    shared: Annotated[bool, Field(description="every caller may see it; else its owner and administrators")]
     state: State
     priority: int
     created: datetime
@@ -77,6 +80,41 @@ class Distance(BaseModel):
     by_layer: list[float]
 
 
+class KeyAnswer(BaseModel):
+    prefix: Annotated[str, Field(description="the part of the key that may be shown; it names the key")]
+    owner: str
+    scope: Scope
+    name: str
+    created: datetime
+    expires: datetime | None
+    revoked: datetime | None
+    last_used: Annotated[datetime | None, Field(description="to the minute")]
+
+
+class NewKeyAnswer(KeyAnswer):
+    key: Annotated[str, Field(description="the key itself; it is not to be had again")]
+
+
+class KeyList(BaseModel):
+    items: list[KeyAnswer]
+
+
+class AuditEntry(BaseModel):
+    seq: int
+    at: datetime
+    owner: Annotated[str | None, Field(description="null: nobody that is known")]
+    key: Annotated[str | None, Field(description="the prefix of the key that was shown")]
+    action: str
+    target: str | None
+    address: str | None
+    detail: dict[str, Any]
+
+
+class AuditPage(BaseModel):
+    items: list[AuditEntry]
+    next_cursor: Annotated[int | None, Field(description="give it as `cursor` to read on; null on the last page")]
+
+
 class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
@@ -94,3 +132,7 @@ class Version(BaseModel):
 def moment(seconds: float) -> datetime:
     """seconds: UTC, since the epoch"""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def moment_or_none(seconds: float | None) -> datetime | None:
+    return None if seconds is None else moment(seconds)

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 
 from app import jobs
-from app.callers import ADMIN, LOCAL, READ, SUBMIT, Caller, NotAllowed
+from app.callers import ADMIN, READ, SUBMIT, Caller, NotAllowed, Visitor
 from app.settings import Settings
 from app.stream import Feed
 
@@ -59,14 +59,20 @@ def _admin(request: Request) -> Caller:
 
 
 def _caller(request: Request, scope: str) -> Caller:
-    caller: Caller = getattr(request.state, "caller", LOCAL)
+    caller: Caller = request.state.caller  # app.gate lets nobody past without one
     caller.require(scope)
     return caller
+
+
+def _visitor(request: Request) -> Visitor:
+    visitor: Visitor = request.state.visitor
+    return visitor
 
 
 Reader = Annotated[Caller, Depends(_reader)]
 Submitter = Annotated[Caller, Depends(_submitter)]
 Admin = Annotated[Caller, Depends(_admin)]
+Looking = Annotated[Visitor, Depends(_visitor)]
 
 
 def _seen(job_id: str, db: Db, caller: Reader) -> jobs.Job:

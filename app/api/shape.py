@@ -6,7 +6,7 @@ from typing import cast
 from sqlalchemy import Engine
 
 from app import standing
-from app.api.answers import BestTrial, JobAnswer, Links, Progress, Runs, Stage, State, moment
+from app.api.answers import BestTrial, JobAnswer, Links, Progress, Runs, Stage, State, moment, moment_or_none
 from app.jobs import Job
 from app.runs import RunRow
 from app.standing import Standing
@@ -34,11 +34,13 @@ def _answer(job: Job, stands: Standing) -> JobAnswer:
     return JobAnswer(
         id=job.id,
         name=job.name,
+        owner=job.owner,
+        shared=job.shared,
         state=cast(State, job.state),
         priority=job.priority,
         created=moment(job.created),
-        started=None if job.started is None else moment(job.started),
-        finished=None if job.finished is None else moment(job.finished),
+        started=moment_or_none(job.started),
+        finished=moment_or_none(job.finished),
         error=job.error,
         spec=job.spec,
         progress=_progress(job, stands),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import bench, db, jobs, revising, run, serving
+from app.cli import bench, db, jobs, keys, revising, run, serving
 from app.cli.failures import report_failures
 
 cli = typer.Typer(
@@ -31,8 +31,12 @@ for command in (
     revising.resume,
     revising.clone,
     revising.change,
+    jobs.share,
+    keys.init,
+    keys.audit,
 ):
     cli.command()(command)
+cli.add_typer(keys.keys)
 cli.add_typer(bench.bench)
 cli.add_typer(db.db)
 

@@ -26,6 +26,8 @@ def report_failures() -> Iterator[None]:
         sys.exit(BAD_INPUT)
     except Refused as error:
         say(str(error) if not error.errors else "the server refused this", error.errors)
+        if error.status == 401:
+            print("  set SNAS_API_KEY, or give --key-file", file=sys.stderr)
         sys.exit(BAD_INPUT if error.status in (400, 404, 413, 422) else FAILED)
     except (Unreachable, ServerDied, Occupied) as error:
         say(str(error))

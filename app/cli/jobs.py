@@ -1,4 +1,4 @@
-"""`snas submit`, `jobs`, `show`, `watch`, `cancel`: what talks to a server."""
+"""`snas submit`, `jobs`, `show`, `watch`, `cancel`, `share`: what talks to a server."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from rich.console import Console
 from app import progress
 from app.cli import specfile
 from app.cli.failures import FAILED
-from app.cli.options import JobId, ServerState, SpecFile, Url, address
+from app.cli.options import JobId, KeyFile, ServerState, SpecFile, Url, connect
 from app.client import Client, Job
 from app.printing import job_lines, jobs_table, result
 
@@ -22,13 +22,14 @@ def submit(
     spec: SpecFile,
     url: Url = None,
     state_dir: ServerState = None,
+    key_file: KeyFile = None,
     idempotency_key: Annotated[
         str | None, typer.Option(help="A second call with the same key and job makes no second job.")
     ] = None,
 ) -> None:
     """Queue a job; prints its id and its page."""
     value = specfile.read(spec)
-    with Client(address(url, state_dir)) as client:
+    with connect(url, state_dir, key_file) as client:
         job = client.submit(value, idempotency_key)
         typer.echo(job["id"])
         typer.echo(page(client, job))
@@ -37,15 +38,17 @@ def submit(
 def jobs(
     url: Url = None,
     state_dir: ServerState = None,
+    key_file: KeyFile = None,
     state: Annotated[str | None, typer.Option("--only", metavar="STATE", help="Only jobs in this state.")] = None,
     text: Annotated[
         str | None, typer.Option("--name", metavar="TEXT", help="Only jobs with this in their name.")
     ] = None,
+    owner: Annotated[str | None, typer.Option(metavar="OWNER", help="Only jobs of this owner.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most, newest first.")] = 20,
 ) -> None:
     """List the jobs of a server."""
-    with Client(address(url, state_dir)) as client:
-        items, more = client.page(limit=limit, state=state, text=text)
+    with connect(url, state_dir, key_file) as client:
+        items, more = client.page(limit=limit, state=state, text=text, owner=owner)
     out = console()
     out.print(jobs_table(items), crop=False)
     if more is not None:
@@ -56,22 +59,23 @@ def show(
     job_id: JobId,
     url: Url = None,
     state_dir: ServerState = None,
+    key_file: KeyFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON and nothing else.")] = False,
 ) -> None:
     """Show a job and what it found so far."""
-    with Client(address(url, state_dir)) as client:
+    with connect(url, state_dir, key_file) as client:
         job = find(client, job_id)
         report = client.report(job["id"])
         where = page(client, job)
     print_report(report, as_json) if as_json else _print_job(job, report, where)
 
 
-def watch(job_id: JobId, url: Url = None, state_dir: ServerState = None) -> None:
+def watch(job_id: JobId, url: Url = None, state_dir: ServerState = None, key_file: KeyFile = None) -> None:
     """Follow a job until it ends.
 
     Exit code: 0 the job completed, 1 it failed or was cancelled.
     """
-    with Client(address(url, state_dir)) as client:
+    with connect(url, state_dir, key_file) as client:
         job = find(client, job_id)
         with progress.display(Console(stderr=True)) as display:
             for latest in progress.follow(client, job["id"]):
@@ -84,14 +88,27 @@ def watch(job_id: JobId, url: Url = None, state_dir: ServerState = None) -> None
         raise typer.Exit(FAILED)
 
 
-def cancel(job_id: JobId, url: Url = None, state_dir: ServerState = None) -> None:
+def cancel(job_id: JobId, url: Url = None, state_dir: ServerState = None, key_file: KeyFile = None) -> None:
     """Cancel a job.
 
     Nothing new starts, and what is training stops within seconds.
     """
-    with Client(address(url, state_dir)) as client:
+    with connect(url, state_dir, key_file) as client:
         job = client.cancel(find(client, job_id)["id"])
     typer.echo(f"{job['id']} {job['state'] if job['state'] == 'cancelled' else 'is being cancelled'}")
+
+
+def share(
+    job_id: JobId,
+    stop: Annotated[bool, typer.Option("--stop", help="Keep it to its owner again.")] = False,
+    url: Url = None,
+    state_dir: ServerState = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Let every caller of the server see a job; only its owner changes it."""
+    with connect(url, state_dir, key_file) as client:
+        job = client.share(find(client, job_id)["id"], not stop)
+    typer.echo(f"{job['id']} is {'shared' if job['shared'] else 'not shared'}")
 
 
 def find(client: Client, prefix: str) -> Job:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app import state
-from app.client import DEFAULT_URL
+from app.client import DEFAULT_URL, Client
 
 STATE_DIR = Path(".snas")
 
@@ -44,6 +44,21 @@ ServerState = Annotated[
     Path | None,
     typer.Option("--state", file_okay=False, help="Talk to the server that runs on this state directory."),
 ]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file",
+        envvar="SNAS_API_KEY_FILE",
+        dir_okay=False,
+        exists=True,
+        help="File that holds the API key. Without it: $SNAS_API_KEY.",
+    ),
+]
+
+
+def connect(url: str | None, state_dir: Path | None, key_file: Path | None) -> Client:
+    """The server meant by these options, with its key. Raises: typer.BadParameter."""
+    return Client(address(url, state_dir), key=None if key_file is None else _key_in(key_file))
 
 
 def address(url: str | None, state_dir: Path | None) -> str:
@@ -62,3 +77,13 @@ def address(url: str | None, state_dir: Path | None) -> str:
 def _running(state_dir: Path) -> str | None:
     found = state.Address.read(state_dir)
     return found.url if found is not None and state.is_held(state_dir) else None
+
+
+def _key_in(file: Path) -> str:
+    try:
+        text = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    if not text or not text.isprintable():
+        raise typer.BadParameter(f"{file} holds no key", param_hint="--key-file")
+    return text

@@ -1,6 +1,7 @@
 """`snas run`: one job from its file to its verdict, through the same server, queue and workers as in production."""
 
 import json
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ from app.cli import specfile
 from app.cli.failures import FAILED, INTERRUPTED
 from app.cli.jobs import page, print_report
 from app.cli.options import STATE_DIR, DataDir, SpecFile, StateDir
-from app.client import ENDED, Client, Job, Refused, Unreachable
+from app.cli.serving import settings_of
+from app.client import ENDED, KEY_VARIABLE, Client, Job, Refused, Unreachable
 
 PATIENCE = 5.0  # seconds without an answer; our own server is dead by then
 CANCELLED_WITHIN = 15.0  # seconds
@@ -63,7 +65,11 @@ def _run(
     """The ended job, its report, and its page where the server stays."""
     if not state.is_held(state_dir):
         _note(notes, f"starting a server on {state_dir} ...")
-    with local.server(state_dir, data_dir, workers) as server, Client(server.url) as client:
+    with (
+        local.server(state_dir, data_dir, workers) as server,
+        _key(state_dir) as key,
+        Client(server.url, key=key) as client,
+    ):
         if server.process is None:
             _note(notes, f"a server runs on {state_dir} already, {server.url}: its workers and data directory are used")
         else:
@@ -76,6 +82,26 @@ def _run(
             _cancel(client, job, notes)
             raise typer.Exit(INTERRUPTED) from None
         return job, client.report(job["id"]), page(client, job) if server.process is None else None
+
+
+@contextmanager
+def _key(state_dir: Path) -> Iterator[str | None]:
+    """A key for as long as this command runs, where the server needs one and none was given.
+
+    Whoever may write its databases needs nobody's leave.
+    """
+    if os.environ.get(KEY_VARIABLE):
+        yield None
+        return
+    from app import database, keys
+    from app.callers import SUBMIT
+
+    db = database.engine(settings_of(state_dir, None))
+    try:
+        with keys.borrowed(db, SUBMIT, f"snas run, process {os.getpid()}") as key:
+            yield key
+    finally:
+        db.dispose()
 
 
 def _validate(path: Path, value: dict[str, Any]) -> None:

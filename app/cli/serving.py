@@ -38,6 +38,7 @@ def serve(
     REST under /api/v1, pages under /ui, the Optuna dashboard under /dashboard.
     """
     settings = settings_of(state_dir, data_dir)
+    os.environ.pop("SNAS_FIRST_KEY", None)  # the workers, which inherit the rest, have no use for it
     _prepare("server", settings, with_parent)
     from app import serve as server
     from app.devices import InvalidDevices
@@ -65,6 +66,7 @@ def worker(state_dir: StateDir = STATE_DIR, data_dir: DataDir = None, with_paren
 
 
 def settings_of(state_dir: Path, data_dir: Path | None) -> "Settings":
+    """What these options and the environment say. Raises: typer.BadParameter."""
     from pydantic import ValidationError
 
     from app.settings import Settings

@@ -2,4 +2,6 @@
 
 from app.printing.jobs import job_lines as job_lines
 from app.printing.jobs import jobs_table as jobs_table
+from app.printing.keys import audit_table as audit_table
+from app.printing.keys import keys_table as keys_table
 from app.printing.report import result as result

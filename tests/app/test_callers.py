@@ -14,7 +14,7 @@ from app.jobs import Job
 @pytest.fixture
 def job(db: Engine) -> Job:
     asked = spec()
-    return jobs.submit(db, asked, problem(asked), owner="ada")[0]
+    return jobs.submit(db, asked, problem(asked), by=Caller("ada", SUBMIT))[0]
 
 
 @pytest.mark.parametrize("scope", SCOPES)

@@ -7,10 +7,10 @@ import pytest
 from starlette.testclient import TestClient
 from trained import TINY
 
-from app.guards import LARGEST_BODY
 from app.main import create_app
 from app.settings import Settings
 
+LARGEST_BODY = Settings().largest_body
 OWN = {"Origin": "http://127.0.0.1:8000"}
 
 

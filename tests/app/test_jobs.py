@@ -6,6 +6,7 @@ from by_hand import Hand, problem, spec
 from sqlalchemy import Engine, func, select
 
 from app import counts, events, jobs, tables
+from app.callers import SUBMIT, Caller
 from app.database import reading
 from app.jobs import Job
 
@@ -14,7 +15,7 @@ Hands = Callable[..., Hand]
 
 
 def send(db: Engine, key: str | None, body: str = "a", owner: str = "local") -> tuple[Job, bool]:
-    return jobs.submit(db, spec(), problem(spec()), owner=owner, key=key, body_hash=body)
+    return jobs.submit(db, spec(), problem(spec()), by=Caller(owner, SUBMIT), key=key, body_hash=body)
 
 
 def count(db: Engine) -> int:
