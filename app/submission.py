@@ -8,12 +8,13 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from app import jobs
+from app import earlier, jobs
 from app.callers import Caller
 from app.jobs import Job
 from app.quotas import UNLIMITED, Quotas
 from search.problem import examine
 from search.spec import JobSpec, dump, parse
+from search.warm_start import warmed
 
 
 def submit(
@@ -26,10 +27,10 @@ def submit(
 ) -> tuple[Job, bool]:
     """Queues a job; True where it is new, False where the same key and job made it before.
 
-    Raises: InvalidSpec for what only the data or its shapes show; app.jobs.IdempotencyConflict,
-    QuotaExceeded. Then nothing is made.
+    Raises: InvalidSpec for what only the data, its shapes or the jobs it starts from show;
+        app.jobs.IdempotencyConflict, QuotaExceeded. Then nothing is made.
     """
-    problem = examine(spec, data_dir)
+    problem = warmed(spec, examine(spec, data_dir), earlier.networks(db, caller, spec))
     return jobs.submit(db, spec, problem, caller, key, _hash(spec), allowed)
 
 

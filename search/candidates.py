@@ -9,6 +9,7 @@ from search.capacity import kept_weights, prunable, with_kept
 from search.choices import Regime
 from search.points import Finished
 from search.problem import Problem
+from search.projection import fit
 from search.space import floors
 from search.spec import Best, ChosenTrial, Confirm, JobSpec, SmallestWithin
 from search.starts import starts
@@ -83,14 +84,16 @@ def _reference(each: Finished) -> str | None:
 
 
 def _starts_at(spec: JobSpec, problem: Problem, weights: int) -> dict[tuple[int, ...], str]:
-    tried = [start.name for start in starts(spec, problem.layers, problem.scored)[: spec.search.trials]]
+    tried = [start.name for start in starts(spec, problem.layers, problem.found)[: spec.search.trials]]
     found: dict[tuple[int, ...], str] = {}
     for rule in hand_set.STARTS:
         counts = at_capacity(rule, spec, problem, weights) if rule in tried else None
         if counts is not None:
             found.setdefault(counts, f"start:{rule}")
-    for name, searched in problem.scored:
+    layers, rest = prunable(spec.network, problem.layers), weights - kept_weights(spec.network, problem.layers)
+    for name, counts in problem.found:
         if name in tried:
+            searched = fit(layers, counts, rest, floors(spec.search.space, layers))
             found.setdefault(with_kept(spec.network, problem.layers, searched), f"start:{name}")
     return found
 

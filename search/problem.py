@@ -23,7 +23,8 @@ from search.text_limits import refuse_unreadable, refuse_unsuitable_text
 @dataclass(frozen=True)
 class Problem:
     """samples: of the training part, validation included; layers: the prunable weights, from input to output;
-    dictated: the counts of all layers, where the topology dictates them; scored: the starts that scores give."""
+    dictated: the counts of all layers, where the topology dictates them; scored: the starts that scores give;
+    earlier: those that earlier jobs give."""
 
     input_shape: tuple[int, ...]
     classes: int
@@ -32,6 +33,12 @@ class Problem:
     layers: tuple[LayerShape, ...]
     dictated: tuple[int, ...] | None = None
     scored: Scored = ()
+    earlier: Scored = ()
+
+    @property
+    def found(self) -> Scored:
+        """The starts that no rule gives: by name, the counts of the searched layers."""
+        return self.earlier + self.scored
 
 
 def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
@@ -66,15 +73,21 @@ def problem_json(problem: Problem) -> dict[str, Any]:
     layers = [asdict(layer) | {"weight": list(layer.weight)} for layer in problem.layers]
     dictated = None if problem.dictated is None else list(problem.dictated)
     changed = {"input_shape": list(problem.input_shape), "layers": layers, "dictated": dictated}
-    return asdict(problem) | changed | {"scored": {name: list(counts) for name, counts in problem.scored}}
+    found = {"scored": problem.scored, "earlier": problem.earlier}
+    written = {kind: {name: list(counts) for name, counts in starts} for kind, starts in found.items()}
+    return asdict(problem) | changed | written
 
 
 def problem_from(value: dict[str, Any]) -> Problem:
     layers = tuple(LayerShape(**{**layer, "weight": tuple(layer["weight"])}) for layer in value["layers"])
     dictated = None if value.get("dictated") is None else tuple(value["dictated"])
     changed = {"input_shape": tuple(value["input_shape"]), "layers": layers, "dictated": dictated}
-    from_scores = tuple((name, tuple(counts)) for name, counts in value.get("scored", {}).items())
-    return Problem(**{**value, **changed, "scored": from_scores})
+    found = {kind: _counts_by_name(value.get(kind, {})) for kind in ("scored", "earlier")}
+    return Problem(**{**value, **changed, **found})
+
+
+def _counts_by_name(value: dict[str, Any]) -> Scored:
+    return tuple((name, tuple(counts)) for name, counts in value.items())
 
 
 def _check(

@@ -23,6 +23,7 @@ from search.sc_sdc_setting import ScSdc
 Objective = Literal["loss", "accuracy", "balanced_accuracy", "perplexity", "weights", "macs", "flops", "latency", "egf"]
 StartName = Literal["erk", "erk_dense_output", "erk_positions", "uniform", "dense", "snip", "grasp", "synflow"]
 SCORES: tuple[StartName, ...] = ("snip", "grasp", "synflow")
+EarlierJob = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Arm = Literal["dense", "same_capacity", "uniform", "erk", "random"]
 ARMS: tuple[Arm, ...] = ("dense", "same_capacity", "uniform", "erk", "random")
 
@@ -103,6 +104,7 @@ class Search:
 
     max_failed  more failed trials than that end the job
     starts      the first points, in their order; None: every allocation set by hand that the space contains
+    warm_start  ids of jobs whose best networks are tried before these
     """
 
     space: AnySpace = Free()
@@ -115,6 +117,7 @@ class Search:
     stopping: Halving | None = None
     choices: AnyChoices = Choices()
     starts: tuple[StartName, ...] | None = None
+    warm_start: Annotated[tuple[EarlierJob, ...], MaxLen(8)] = ()
 
     def __post_init__(self) -> None:
         if len(set(self.objectives)) != len(self.objectives):
@@ -130,6 +133,7 @@ class Search:
         if isinstance(self.space, ScSdc):
             self._check_comparison(self.space)
         self._check_starts(self.starts or ())
+        self._check_warm_start()
         if isinstance(self.space, Budget) and self.space.steps == "two":
             self._check_steps(self.space)
         if isinstance(self.sampler, CMAES) and len(self.objectives) > 1:
@@ -146,6 +150,14 @@ class Search:
         scores = [name for name in names if name in SCORES]
         if scores and not isinstance(self.space, Budget):
             raise ValueError(f"starts: {scores[0]} is not allowed without a budget: scores share out an exact total")
+
+    def _check_warm_start(self) -> None:
+        if len(set(self.warm_start)) < len(self.warm_start):
+            raise ValueError(f"warm_start: {list(self.warm_start)} names one twice")
+        if self.warm_start and not isinstance(self.space, Free | Budget):
+            raise ValueError(
+                f"warm_start is not allowed with {self.space.kind}, which has no points to choose; free and budget have"
+            )
 
     def _check_steps(self, space: Budget) -> None:
         if space.shape_trials is not None and space.shape_trials >= self.trials:

@@ -1,7 +1,7 @@
 """The first points of a search: networks set by hand, where the space contains them."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, get_args
@@ -17,6 +17,9 @@ from search.shape import rule_params
 from search.space import counts, floors, name_of
 from search.spec import Budget, Dictated, Free, JobSpec
 
+PREFIX = "job "
+"""Of the names of starts that are networks of earlier jobs."""
+
 SCAN = 401
 """Global densities at which a free space is scanned for a rule's densities."""
 
@@ -30,28 +33,31 @@ class Start:
     params: Mapping[str, Any]
 
 
-def starts(spec: JobSpec, layers: Sequence[LayerShape], scored: Scored = ()) -> tuple[Start, ...]:
+def starts(spec: JobSpec, layers: Sequence[LayerShape], given: Scored = ()) -> tuple[Start, ...]:
     """The starts that the space contains, in the order they are tried; of two with the same counts the first.
 
-    None where the topology dictates the counts: all trials are of them. A job that names its starts has those.
+    None where the topology dictates the counts: all trials are of them. A job that names its starts has those. Before
+    them come the networks of earlier jobs.
 
-    scored  counts that come from scores of the network's weights
+    given  counts that come from earlier jobs, or from scores of the network's weights
     """
     space = spec.search.space
     searched = prunable(spec.network, layers)
-    points: Iterable[tuple[str, Sequence[float]]]
+    points: Sequence[tuple[str, Sequence[float]]]
     match space:
         case Free():
-            points = _in_free_space(space, tuple(searched))
+            points = (*_densities(space, searched, given), *_in_free_space(space, tuple(searched)))
         case Budget():
             total = budget_weights(space, layers) - kept_weights(spec.network, layers)
-            points = _in_budget(space, searched, total, scored)
+            points = tuple(_in_budget(space, searched, total, given))
         case Dictated() | ScSdc():
             return ()
+    earlier = [point for point in points if point[0].startswith(PREFIX)]
+    points = [point for point in points if not point[0].startswith(PREFIX)]
     if (named := spec.search.starts) is not None:
         points = sorted((point for point in points if point[0] in named), key=lambda point: named.index(point[0]))
     first: dict[tuple[int, ...], Start] = {}
-    for name, values in points:
+    for name, values in (*earlier, *points):
         params = {name_of(space, layer): value for layer, value in zip(searched, values, strict=True)}
         asked = counts(spec, layers, params)
         if isinstance(space, Budget) and space.steps == "two":
@@ -66,14 +72,24 @@ def _as_shape(name: str, spec: JobSpec, layers: Sequence[LayerShape], asked: tup
     return params if params is not None and counts(spec, layers, params) == asked else None
 
 
+def _densities(space: Free, layers: Sequence[LayerShape], given: Scored) -> Iterator[tuple[str, Sequence[float]]]:
+    for name, wanted in given:
+        # Counts are whole numbers: those of a density at a bound of the space may lie just outside of it.
+        inside = [
+            min(max(count / layer.total, space.low), space.high) for count, layer in zip(wanted, layers, strict=True)
+        ]
+        if all(max(1, round(share * layer.total)) == n for share, layer, n in zip(inside, layers, wanted, strict=True)):
+            yield name, inside
+
+
 def _in_budget(
-    space: Budget, layers: Sequence[LayerShape], total: int, scored: Scored
+    space: Budget, layers: Sequence[LayerShape], total: int, given: Scored
 ) -> Iterator[tuple[str, Sequence[float]]]:
     origin = allocation.erdos_renyi_kernel(layers, total / sum(layer.total for layer in layers))
     yield "erk", [0.0] * len(layers)
     by_rule = {rule: hand_set.counts(rule, layers, total, floors(space, layers)) for rule in get_args(hand_set.Rule)}
-    for name, wanted in (*by_rule.items(), *scored):
-        if wanted is None or name == "erk":
+    for name, wanted in (*by_rule.items(), *given):
+        if wanted is None or name == "erk" or sum(wanted) != total:
             continue
         ratios = [
             math.log(count / (share * layer.total)) for count, share, layer in zip(wanted, origin, layers, strict=True)

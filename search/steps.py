@@ -32,7 +32,7 @@ class Step:
 def step(spec: JobSpec, problem: Problem, ordinal: int) -> Step:
     """The step of the trial with this ordinal."""
     trials, space, layers = spec.search.trials, spec.search.space, problem.layers
-    given = starts(spec, layers, problem.scored)[:trials]
+    given = starts(spec, layers, problem.found)[:trials]
     if not (isinstance(space, Budget) and space.steps == "two"):
         return Step(0, trials, given, distributions(spec, layers))
     first = max(space.first_step(trials), len(given))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from search.contest import AgainstStarts, Result
 from search.paired_test import LEVEL, Interval, SignedRank, smallest_p
+from search.starts import PREFIX
 
 SETTINGS = " Sparse arms have the settings that the search chose, dense arms those of its shortlist that suit them."
 
@@ -56,8 +57,12 @@ def _starts_in_words(compared: AgainstStarts, start: str) -> str:
     finding = "was worse than its own start" if compared.difference.below_zero else "did not beat its own starts"
     return (
         f"The search {finding}: the winner ({_count(compared.snas.average('macs'))} multiply-adds) is {points} from "
-        f"the best of them; recommended is that start, which costs no search{of_densities}: {start}."
+        f"the best of them; recommended is that start, {_cost(compared)}{of_densities}: {start}."
     )
+
+
+def _cost(compared: AgainstStarts) -> str:
+    return "found by an earlier search" if compared.name.startswith(PREFIX) else "which costs no search"
 
 
 def arm_words(result: Result, kind: str = "") -> str:

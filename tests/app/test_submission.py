@@ -1,13 +1,17 @@
 """Jobs submitted after the pattern of others, and changed, over REST."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from by_hand import spec
+from by_hand import Hand, outcome, spec
+from sqlalchemy import Engine
 from starlette.testclient import TestClient
 from trained import TINY
 
-from app import submission
+from app import jobs, runs, submission
+from app.callers import READ, SUBMIT, Caller
+from search.faults import InvalidSpec
 from search.spec import dump
 
 JOBS = "/api/v1/jobs"
@@ -105,3 +109,51 @@ def test_the_changes_are_described(client: TestClient) -> None:
     body = document["paths"]["/api/v1/jobs/{job_id}"]["patch"]["requestBody"]["content"]["application/json"]["schema"]
     assert set(body["properties"]) == {"priority", "max_parallel", "trials"}
     assert body["additionalProperties"] is False
+
+
+Hands = Callable[..., Hand]
+ANN, BOB = Caller("ann", SUBMIT), Caller("bob", SUBMIT)
+
+
+def queue(db: Engine, caller: Caller, **search: Any) -> jobs.Job:
+    return submission.submit(db, None, spec(**search), caller)[0]
+
+
+def test_a_job_starts_with_the_best_network_of_an_earlier_one_and_confirms_it(db: Engine, hand: Hands) -> None:
+    first, one = queue(db, ANN, trials=3), hand()
+    for loss in (0.5, 0.1, 0.4):
+        one.do(result=outcome(loss))
+    best = jobs.get(db, first.id)
+    assert best.report is not None
+    confirm = {"shortlist": 1, "shortlist_seeds": 2, "seeds": 2, "arms": []}
+    second = queue(db, ANN, trials=6, warm_start=[first.id], confirm=confirm)
+    claim = one.take()
+    one.begin(claim)
+    [point] = [run for run in runs.of_job(db, second.id) if run.ordinal == 0]
+    assert point.assignment is not None
+    assert point.assignment["label"] == f"start:job {first.id[:8]}"
+    assert point.assignment["counts"] == best.report["trials"][1]["nnz_asked"]
+    one.finish(claim, result=outcome(0.3))
+    for _ in range(5):
+        one.do(result=outcome(0.6))
+    labels = {run.assignment["label"] for run in runs.of_job(db, second.id, "shortlist") if run.assignment}
+    assert f"start:job {first.id[:8]}" in labels
+    assert len(one.trials(second)) == 6
+
+
+@pytest.mark.parametrize("caller", [BOB, Caller("bob", READ)])
+def test_a_job_of_somebody_else_is_none_to_start_from(db: Engine, hand: Hands, caller: Caller) -> None:
+    first = queue(db, ANN, trials=1)
+    hand().do()
+    with pytest.raises(InvalidSpec, match="no job has this id") as refused:
+        queue(db, caller, warm_start=[first.id])
+    assert refused.value.faults[0]["field"] == "search.warm_start.0"
+    queue(db, ANN, warm_start=[first.id])
+
+
+def test_a_job_that_is_not_there_or_has_found_nothing_is_none_to_start_from(db: Engine) -> None:
+    with pytest.raises(InvalidSpec, match="no job has this id"):
+        queue(db, ANN, warm_start=["0" * 32])
+    with pytest.raises(InvalidSpec, match="no complete trial"):
+        queue(db, ANN, warm_start=[queue(db, ANN).id])
+    assert len(jobs.page(db)[0]) == 1
