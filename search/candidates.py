@@ -83,13 +83,14 @@ def _reference(each: Finished) -> str | None:
 
 
 def _starts_at(spec: JobSpec, problem: Problem, weights: int) -> dict[tuple[int, ...], str]:
-    tried = [start.name for start in starts(spec, problem.layers, problem.scored)[: spec.search.trials]]
+    first = starts(spec, problem.layers, problem.found)[: spec.search.trials]
+    tried = [start.name for start in first if start.params is not None]
     found: dict[tuple[int, ...], str] = {}
     for rule in hand_set.STARTS:
         counts = at_capacity(rule, spec, problem, weights) if rule in tried else None
         if counts is not None:
             found.setdefault(counts, f"start:{rule}")
-    for name, searched in problem.scored:
+    for name, searched in problem.found:
         if name in tried:
             found.setdefault(with_kept(spec.network, problem.layers, searched), f"start:{name}")
     return found

@@ -12,6 +12,7 @@ from models.topologies import Dictating, Scoring
 from search import regimes, sc_sdc
 from search.capacity import kept_weights, prunable, reach, with_kept
 from search.faults import InvalidSpec, fault
+from search.gradual_start import NAME, Pruned, pruning_job, refuse_nothing_to_prune
 from search.rewiring_limits import refuse_unsuitable_rewiring
 from search.sc_sdc_setting import ScSdc
 from search.scored_starts import Scored, scored
@@ -23,7 +24,8 @@ from search.text_limits import refuse_unreadable, refuse_unsuitable_text
 @dataclass(frozen=True)
 class Problem:
     """samples: of the training part, validation included; layers: the prunable weights, from input to output;
-    dictated: the counts of all layers, where the topology dictates them; scored: the starts that scores give."""
+    dictated: the counts of all layers, where the topology dictates them; scored: the starts that scores give;
+    gradual: what the pruning run came to, once a worker has trained it, of a job that asks for this start."""
 
     input_shape: tuple[int, ...]
     classes: int
@@ -32,6 +34,12 @@ class Problem:
     layers: tuple[LayerShape, ...]
     dictated: tuple[int, ...] | None = None
     scored: Scored = ()
+    gradual: Pruned | None = None
+
+    @property
+    def found(self) -> Scored:
+        """The counts of the starts that are no rules, as far as they are known."""
+        return self.scored if self.gradual is None else (*self.scored, (NAME, self.gradual.counts))
 
 
 def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
@@ -53,6 +61,7 @@ def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
     regimes.check(spec, examine_varied)
     if isinstance(spec.search.space, ScSdc):
         sc_sdc.refuse(spec, layers, data.input_shape, data.classes)
+    _check_pruning_run(spec, layers, split.train, len(data.train), data_dir)
     from_scores = scored(spec, layers, split)
     return Problem(data.input_shape, data.classes, len(data.train), data.hash, layers, dictated, from_scores)
 
@@ -74,7 +83,8 @@ def problem_from(value: dict[str, Any]) -> Problem:
     dictated = None if value.get("dictated") is None else tuple(value["dictated"])
     changed = {"input_shape": tuple(value["input_shape"]), "layers": layers, "dictated": dictated}
     from_scores = tuple((name, tuple(counts)) for name, counts in value.get("scored", {}).items())
-    return Problem(**{**value, **changed, "scored": from_scores})
+    gradual = None if value.get("gradual") is None else Pruned.from_json(value["gradual"])
+    return Problem(**{**value, **changed, "scored": from_scores, "gradual": gradual})
 
 
 def _check(
@@ -90,6 +100,20 @@ def _check(
     refuse_unsuitable_rewiring(spec, layers, len(train))
     refuse_unsuitable_text(spec, len(train))
     return _dictated(spec, layers, data_dir)
+
+
+def _check_pruning_run(
+    spec: JobSpec, layers: tuple[LayerShape, ...], train: Samples, samples: int, data_dir: Path | None
+) -> None:
+    """What a worker will train for the start `gradual` passes what the job itself has to pass."""
+    if NAME not in (spec.search.starts or ()):
+        return
+    refuse_nothing_to_prune(spec, layers)
+    try:
+        _check(pruning_job(spec, samples), layers, train, data_dir)
+    except InvalidSpec as error:
+        (first, *_) = error.faults
+        raise fault("search.starts", NAME, f"its pruning run is none: {first['field']}: {first['message']}") from None
 
 
 def _refuse_other_layers(found: tuple[LayerShape, ...], layers: tuple[LayerShape, ...]) -> None:

@@ -11,6 +11,7 @@ from search.capacity import flops, macs
 from search.confirm import Standing, finals, shortlist, standings, tuned_arms, winner
 from search.confirmation import confirmation
 from search.egf_judged import judged
+from search.gradual_start import NAME
 from search.points import Finished
 from search.problem import Problem, problem_json
 from search.regimes import settings
@@ -92,6 +93,7 @@ def _trial(spec: JobSpec, problem: Problem, each: Finished) -> dict[str, Any]:
         "settings": settings(each.assignment.regime),
         "state": each.state,
         "error": each.error,
+        "pruning_run": problem.gradual.cost if problem.gradual and each.assignment.label == f"start:{NAME}" else None,
         "densities": _densities(problem, nnz) if nnz else None,
         "nnz_asked": list(each.assignment.counts),
         "nnz": list(nnz) if nnz else None,

@@ -21,7 +21,9 @@ from search.sampler_settings import CMAES, NSGA2, TPE, AnySampler
 from search.sc_sdc_setting import ScSdc
 
 Objective = Literal["loss", "accuracy", "balanced_accuracy", "perplexity", "weights", "macs", "flops", "latency", "egf"]
-StartName = Literal["erk", "erk_dense_output", "erk_positions", "uniform", "dense", "snip", "grasp", "synflow"]
+StartName = Literal[
+    "erk", "erk_dense_output", "erk_positions", "uniform", "dense", "snip", "grasp", "synflow", "gradual"
+]
 SCORES: tuple[StartName, ...] = ("snip", "grasp", "synflow")
 Arm = Literal["dense", "same_capacity", "uniform", "erk", "random"]
 ARMS: tuple[Arm, ...] = ("dense", "same_capacity", "uniform", "erk", "random")
@@ -141,6 +143,8 @@ class Search:
         scores = [name for name in names if name in SCORES]
         if scores and not isinstance(self.space, Budget):
             raise ValueError(f"starts: {scores[0]} is not allowed without a budget: scores share out an exact total")
+        if "gradual" in names and not isinstance(self.space, Budget):
+            raise ValueError("starts: gradual is not allowed without a budget: a pruning run ends with an exact total")
 
     def _check_steps(self, space: Budget) -> None:
         if space.shape_trials is not None and space.shape_trials >= self.trials:

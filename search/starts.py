@@ -10,6 +10,7 @@ from models import allocation
 from models.networks.shapes import LayerShape
 from search import hand_set
 from search.capacity import budget_weights, kept_weights, prunable
+from search.gradual_start import NAME
 from search.regimes import own_params
 from search.sc_sdc_setting import ScSdc
 from search.scored_starts import Scored
@@ -23,19 +24,21 @@ SCAN = 401
 
 @dataclass(frozen=True)
 class Start:
-    """name: a rule of hand_set, of a score, or `dense`; params: the point of the search space that stands for it, the
-    job's own settings where it has choices."""
+    """name: a rule of hand_set, of a score, `dense` or `gradual`; params: the point of the search space that stands for
+    it, the job's own settings where it has choices; None of `gradual` until its pruning run is known, and where the
+    space does not contain what that came to."""
 
     name: str
-    params: Mapping[str, Any]
+    params: Mapping[str, Any] | None
 
 
-def starts(spec: JobSpec, layers: Sequence[LayerShape], scored: Scored = ()) -> tuple[Start, ...]:
+def starts(spec: JobSpec, layers: Sequence[LayerShape], found: Scored = ()) -> tuple[Start, ...]:
     """The starts that the space contains, in the order they are tried; of two with the same counts the first.
 
-    None where the topology dictates the counts: all trials are of them. A job that names its starts has those.
+    None where the topology dictates the counts: all trials are of them. A job that names its starts has those. One of
+    these, `gradual`, has its place whatever it comes to, as trials after it are asked for before that is known.
 
-    scored  counts that come from scores of the network's weights
+    found  counts that come from scores of the network's weights, or from the pruning run
     """
     space = spec.search.space
     searched = prunable(spec.network, layers)
@@ -45,19 +48,27 @@ def starts(spec: JobSpec, layers: Sequence[LayerShape], scored: Scored = ()) -> 
             points = _in_free_space(space, tuple(searched))
         case Budget():
             total = budget_weights(space, layers) - kept_weights(spec.network, layers)
-            points = _in_budget(space, searched, total, scored)
+            points = _in_budget(space, searched, total, found)
         case Dictated() | ScSdc():
             return ()
-    if (named := spec.search.starts) is not None:
+    named = spec.search.starts
+    if named is not None:
         points = sorted((point for point in points if point[0] in named), key=lambda point: named.index(point[0]))
+    pruned: Mapping[str, Any] | None = None
     first: dict[tuple[int, ...], Start] = {}
     for name, values in points:
         params = {name_of(space, layer): value for layer, value in zip(searched, values, strict=True)}
         asked = counts(spec, layers, params)
         if isinstance(space, Budget) and space.steps == "two":
             params = _as_shape(name, spec, layers, asked) or params
-        first.setdefault(asked, Start(name, params | own_params(spec)))
-    return tuple(first.values())
+        params |= own_params(spec)
+        if name == NAME:
+            pruned = params
+        else:
+            first.setdefault(asked, Start(name, params))
+    if named is None or NAME not in named:
+        return tuple(first.values())
+    return tuple(sorted((*first.values(), Start(NAME, pruned)), key=lambda start: named.index(start.name)))
 
 
 def _as_shape(name: str, spec: JobSpec, layers: Sequence[LayerShape], asked: tuple[int, ...]) -> dict[str, Any] | None:
@@ -67,12 +78,12 @@ def _as_shape(name: str, spec: JobSpec, layers: Sequence[LayerShape], asked: tup
 
 
 def _in_budget(
-    space: Budget, layers: Sequence[LayerShape], total: int, scored: Scored
+    space: Budget, layers: Sequence[LayerShape], total: int, found: Scored
 ) -> Iterator[tuple[str, Sequence[float]]]:
     origin = allocation.erdos_renyi_kernel(layers, total / sum(layer.total for layer in layers))
     yield "erk", [0.0] * len(layers)
     by_rule = {rule: hand_set.counts(rule, layers, total, floors(space, layers)) for rule in get_args(hand_set.Rule)}
-    for name, wanted in (*by_rule.items(), *scored):
+    for name, wanted in (*by_rule.items(), *found):
         if wanted is None or name == "erk":
             continue
         ratios = [

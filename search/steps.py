@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from optuna.distributions import BaseDistribution
 
 from search.capacity import prunable
+from search.gradual_start import NAME
 from search.problem import Problem
 from search.space import distributions, residual_distributions, shape_distributions
 from search.spec import Budget, JobSpec
@@ -32,10 +33,16 @@ class Step:
 def step(spec: JobSpec, problem: Problem, ordinal: int) -> Step:
     """The step of the trial with this ordinal."""
     trials, space, layers = spec.search.trials, spec.search.space, problem.layers
-    given = starts(spec, layers, problem.scored)[:trials]
+    given = starts(spec, layers, problem.found)[:trials]
     if not (isinstance(space, Budget) and space.steps == "two"):
         return Step(0, trials, given, distributions(spec, layers))
     first = max(space.first_step(trials), len(given))
     if ordinal < first:
         return Step(0, first, given, shape_distributions(spec, prunable(spec.network, layers)))
     return Step(first, trials - first, (), residual_distributions(spec, layers), centred=True)
+
+
+def awaits_pruning(spec: JobSpec, problem: Problem, ordinal: int) -> bool:
+    """Whether the trial with this ordinal is the start whose pruning run nobody has trained yet."""
+    given = starts(spec, problem.layers, problem.found)[: spec.search.trials]
+    return problem.gradual is None and ordinal < len(given) and given[ordinal].name == NAME

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from search.contest import AgainstStarts, Result
+from search.gradual_start import NAME
 from search.paired_test import LEVEL, Interval, SignedRank, smallest_p
 
 SETTINGS = " Sparse arms have the settings that the search chose, dense arms those of its shortlist that suit them."
@@ -53,10 +54,11 @@ def _starts_in_words(compared: AgainstStarts, start: str) -> str:
             f"The search beat its own starts: {points} above the best of them, {start}; the winner takes "
             f"{_count(compared.snas.average('macs'))} multiply-adds."
         )
+    price = f"no search{of_densities}" + (", but a pruning run" if compared.name == NAME else "")
     finding = "was worse than its own start" if compared.difference.below_zero else "did not beat its own starts"
     return (
         f"The search {finding}: the winner ({_count(compared.snas.average('macs'))} multiply-adds) is {points} from "
-        f"the best of them; recommended is that start, which costs no search{of_densities}: {start}."
+        f"the best of them; recommended is that start, which costs {price}: {start}."
     )
 
 
