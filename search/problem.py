@@ -10,7 +10,8 @@ from models.networks.shapes import LayerShape
 from models.seeds import derive, generator
 from models.topologies import Dictating, Scoring
 from search import regimes, sc_sdc
-from search.capacity import kept_weights, prunable, reach, with_kept
+from search.blocks import present, refuse_needed
+from search.capacity import budget_weights, kept_weights, prunable, reach, with_kept
 from search.faults import InvalidSpec, fault
 from search.gradual_start import NAME, Pruned, pruning_job, refuse_nothing_to_prune
 from search.rewiring_limits import refuse_unsuitable_rewiring
@@ -55,8 +56,10 @@ def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
     dictated = _check(spec, layers, split.train, data_dir)
 
     def examine_varied(varied: JobSpec) -> None:
-        _refuse_other_layers(_layers(varied, data), layers)
-        _refuse_other_counts(_check(varied, layers, split.train, data_dir), dictated)
+        there = present(varied.network, layers)
+        _refuse_other_layers(_layers(varied, data), there)
+        refuse_needed(spec.network, varied.network)
+        _refuse_other_counts(_check(varied, there, split.train, data_dir, layers), dictated)
 
     regimes.check(spec, examine_varied)
     if isinstance(spec.search.space, ScSdc):
@@ -88,11 +91,18 @@ def problem_from(value: dict[str, Any]) -> Problem:
 
 
 def _check(
-    spec: JobSpec, layers: tuple[LayerShape, ...], train: Samples, data_dir: Path | None
+    spec: JobSpec,
+    layers: tuple[LayerShape, ...],
+    train: Samples,
+    data_dir: Path | None,
+    whole: tuple[LayerShape, ...] | None = None,
 ) -> tuple[int, ...] | None:
-    """The counts that the topology dictates, if it does."""
+    """The counts that the topology dictates, if it does.
+
+    whole  the layers of the job's own network, where this one has not all of them
+    """
     _check_keep_dense(spec, layers)
-    _check_budget(spec, layers)
+    _check_budget(spec, layers, layers if whole is None else whole)
     _check_choice(spec)
     _check_samples(spec, train)
     _check_measures(spec, layers)
@@ -109,8 +119,11 @@ def _check_pruning_run(
     if NAME not in (spec.search.starts or ()):
         return
     refuse_nothing_to_prune(spec, layers)
+    job = pruning_job(spec, samples)
+    if present(job.network, layers) != layers:
+        raise fault("search.starts", NAME, "its pruning run needs all blocks, and those of network.blocks lack some")
     try:
-        _check(pruning_job(spec, samples), layers, train, data_dir)
+        _check(job, layers, train, data_dir)
     except InvalidSpec as error:
         (first, *_) = error.faults
         raise fault("search.starts", NAME, f"its pruning run is none: {first['field']}: {first['message']}") from None
@@ -159,12 +172,12 @@ def _check_keep_dense(spec: JobSpec, layers: tuple[LayerShape, ...]) -> None:
         raise fault("network.keep_dense", kept, "every layer is kept dense, which leaves nothing to search")
 
 
-def _check_budget(spec: JobSpec, layers: tuple[LayerShape, ...]) -> None:
+def _check_budget(spec: JobSpec, layers: tuple[LayerShape, ...], whole: tuple[LayerShape, ...]) -> None:
     space = spec.search.space
     if not isinstance(space, Budget):
         return
     smallest, largest = reach(spec.network, layers)
-    asked = space.total(largest)
+    asked = budget_weights(space, whole)
     if smallest <= asked <= largest:
         return
     field, value = ("weights", space.weights) if space.weights is not None else ("density", space.density)

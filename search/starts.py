@@ -51,17 +51,17 @@ def starts(spec: JobSpec, layers: Sequence[LayerShape], found: Scored = ()) -> t
             points = _in_budget(space, searched, total, found)
         case Dictated() | ScSdc():
             return ()
-    named = spec.search.starts
+    named, own = spec.search.starts, own_params(spec)
     if named is not None:
         points = sorted((point for point in points if point[0] in named), key=lambda point: named.index(point[0]))
     pruned: Mapping[str, Any] | None = None
     first: dict[tuple[int, ...], Start] = {}
     for name, values in points:
-        params = {name_of(space, layer): value for layer, value in zip(searched, values, strict=True)}
+        params: dict[str, Any] = {name_of(space, layer): value for layer, value in zip(searched, values, strict=True)}
+        params |= own
         asked = counts(spec, layers, params)
         if isinstance(space, Budget) and space.steps == "two":
-            params = _as_shape(name, spec, layers, asked) or params
-        params |= own_params(spec)
+            params = _as_shape(name, spec, layers, asked, own) or params
         if name == NAME:
             pruned = params
         else:
@@ -71,9 +71,12 @@ def starts(spec: JobSpec, layers: Sequence[LayerShape], found: Scored = ()) -> t
     return tuple(sorted((*first.values(), Start(NAME, pruned)), key=lambda start: named.index(start.name)))
 
 
-def _as_shape(name: str, spec: JobSpec, layers: Sequence[LayerShape], asked: tuple[int, ...]) -> dict[str, Any] | None:
-    """The rule as a point of a search's first step, if it is one to the last connection."""
-    params = rule_params(name)
+def _as_shape(
+    name: str, spec: JobSpec, layers: Sequence[LayerShape], asked: tuple[int, ...], own: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """The rule as a point of a search's first step, if it is one to the last connection. own: settings beside it."""
+    shape = rule_params(name)
+    params = None if shape is None else {**shape, **own}
     return params if params is not None and counts(spec, layers, params) == asked else None
 
 
