@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from optuna.storages import BaseStorage
@@ -14,9 +14,10 @@ from app.claims import Claim
 from app.database import clock, now
 from app.line import Done, Epoch, Failed, Line
 from app.settings import Settings
-from search import early_stopping, study
+from search import early_stopping, gradual_start, study
 from search.problem import problem_from
-from search.spec import parse
+from search.spec import dump, parse
+from search.steps import awaits_pruning
 
 FLUSH_SECONDS = 1.0  # epochs are stored, and a cancellation is seen, so often
 
@@ -47,6 +48,29 @@ class Attendance:
         self._unstored: list[dict[str, Any]] = []
         self._renewed = self._looked = time.monotonic()
 
+    def prepare(self, stopping: Callable[[], bool]) -> Ending | None:
+        """Trains what the slot's point follows from, where it is the start of a pruning run that nobody has trained.
+
+        None once the point can be asked for; else how the run has ended before. Raises: app.line.Died.
+        """
+        problem = problem_from(self._job.problem)
+        of_search = self._claim.stage == "search" and self._claim.assignment is None
+        if not of_search or not awaits_pruning(self._spec, problem, self._claim.ordinal):
+            return None
+        spec, point = gradual_start.run(self._spec, problem.layers, problem.samples)
+        self._trainer.train(dump(spec), point.to_json(), problem.data_hash)
+        reports: list[dict[str, Any]] = []
+        ending = None
+        while ending is None:
+            ending = self._step(stopping, lambda report: self._go_on(reports, report))
+        if ending.outcome is None:
+            return replace(ending, error=ending.error and f"the pruning run for its counts: {ending.error}")
+        found = gradual_start.pruned(self._spec, problem.layers, ending.outcome["nnz"], reports)
+        with fences.fence(self._db, self._claim, "asking") as connection:
+            jobs.keep_problem(connection, self._job.id, replace(problem, gradual=found))
+        self._job = jobs.get(self._db, self._job.id)
+        return None
+
     def begin(self) -> None:
         """Decides what is trained and has the training begin. Raises: NoPoint; app.line.Died."""
         jobs.open_study(self._db, self._storage, self._job)
@@ -61,7 +85,7 @@ class Attendance:
         """Attends to the training until it ends, is cancelled or paused, or `stopping`. Raises: app.line.Died."""
         ending = None
         while ending is None:
-            ending = self._step(stopping)
+            ending = self._step(stopping, self._judge)
         self._store()
         return ending
 
@@ -88,14 +112,14 @@ class Attendance:
             raise NoPoint(f"no point could be made for it: {error}") from error
         return number, point.to_json()
 
-    def _step(self, stopping: Callable[[], bool]) -> Ending | None:
+    def _step(self, stopping: Callable[[], bool], judge: Callable[[dict[str, Any]], Ending | None]) -> Ending | None:
         if stopping():
             return Ending("released")
         if time.monotonic() - self._looked >= self._patience() and (halted := self._look()) is not None:
             return halted
         match self._trainer.receive(self._patience()):
             case Epoch(report):
-                return self._judge(report)
+                return judge(report)
             case Done(outcome):
                 return Ending("complete", outcome)
             case Failed(reason, traceback):
@@ -127,6 +151,10 @@ class Attendance:
         self._unstored = []
         self._renewed = time.monotonic()
         return True
+
+    def _go_on(self, reports: list[dict[str, Any]], report: dict[str, Any]) -> None:
+        reports.append(report)
+        self._trainer.go_on()
 
     def _judge(self, report: dict[str, Any]) -> Ending | None:
         self._unstored.append(report)

@@ -249,6 +249,11 @@ def open_study(db: Engine, storage: BaseStorage, job: Job) -> None:
             connection.execute(update(tables.jobs).where(_jobs.id == job.id).values(optuna_study_id=study_id))
 
 
+def keep_problem(connection: Connection, job_id: str, problem: Problem) -> None:
+    """Inside a worker's fence: what it has found out of the job for all trials that follow."""
+    connection.execute(update(tables.jobs).where(_jobs.id == job_id).values(problem=problem_json(problem)))
+
+
 def _insert(connection: Connection, spec: JobSpec, problem: Problem, owner: str, at: float) -> str:
     job_id = uuid.uuid4().hex
     minutes = spec.search.max_minutes

@@ -25,6 +25,8 @@ from app.quotas import Quotas
 from app.runs import RunRow
 from app.standing import Standing
 from search.problem import problem_from
+from search.spec import parse
+from search.steps import awaits_pruning
 
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 PLOTLY_PATH = f"/ui/plotly-{plotly.__version__}.min.js"
@@ -175,13 +177,19 @@ def _open_runs(db: Engine, job: Job) -> list[dict[str, Any]]:
     if job.ended:
         return []
     epochs = runs.curves(db, job.id)
-    return [_open_run(run, epochs.get(run.id, [])) for run in runs.of_job(db, job.id) if run.state in runs.LEASED]
+    shown = [_open_run(run, epochs.get(run.id, [])) for run in runs.of_job(db, job.id) if run.state in runs.LEASED]
+    spec, problem = parse(job.spec), problem_from(job.problem)
+    for run in shown:
+        if run["label"] is None and awaits_pruning(spec, problem, run["ordinal"]):
+            run["label"] = "gradual pruning, for the counts of a start"
+    return shown
 
 
 def _open_run(run: RunRow, curves: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     flows = [each["egf_1"] for each in curves if each["egf_1"] is not None]
     return {
         "stage": run.stage,
+        "ordinal": run.ordinal,
         "trial": run.number,
         "label": run.assignment["label"] if run.assignment else None,
         "state": run.state,

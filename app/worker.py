@@ -103,6 +103,9 @@ class Supervisor:
 
     def _follow(self, attendance: Attendance) -> Ending:
         try:
+            ended = attendance.prepare(self._is_stopping)
+            if ended is not None:
+                return ended
             attendance.begin()
             return attendance.follow(self._is_stopping)
         except NoPoint as error:

@@ -14,7 +14,7 @@ from search.capacity import kept_weights, prunable, with_kept
 from search.choices import Regime
 from search.problem import Problem
 from search.projection import project
-from search.regimes import applied
+from search.regimes import applied, layers_of
 from search.space import floors, window
 from search.spec import JobSpec
 from search.tuning import dense_network
@@ -83,15 +83,15 @@ def _distinct(
                 if (network := dense_network(name, spec, problem, regime, winner.weights)) is not None:
                     yield replace(_dense(name, network, problem, seeds), regime=regime)
             case "uniform" | "erk":
-                counts = at_capacity(name, spec, problem, winner.weights)
+                counts = at_capacity(name, spec, problem, winner.weights, winner.regime)
                 assert counts is not None
                 yield sparse(name, counts)
             case "random":
-                counts_by_seed = tuple(_random(spec, problem, winner.weights, k) for k in range(seeds))
+                counts_by_seed = tuple(_random(spec, problem, winner, k) for k in range(seeds))
                 yield replace(sparse(name, winner.counts), counts=counts_by_seed)
     if start is not None:
-        # Counts from scores are of a budget, which is the winner's capacity too.
-        counts = start.counts if start.rule is None else at_capacity(start.rule, spec, problem, winner.weights)
+        assert start.start is not None
+        counts = at_capacity(start.start, spec, problem, winner.weights, winner.regime)
         if counts is not None:
             yield sparse("start", counts)
 
@@ -101,15 +101,16 @@ def _dense(name: str, network: AnyNetwork, problem: Problem, seeds: int) -> Cont
     return Contestant(name, network, Static(), (full,) * seeds)
 
 
-def _random(spec: JobSpec, problem: Problem, weights: int, number: int) -> tuple[int, ...]:
+def _random(spec: JobSpec, problem: Problem, winner: Candidate, number: int) -> tuple[int, ...]:
     """Densities drawn as a random search would draw them: ratios to ERK, uniform in the window."""
     draw = random.Random(derive(spec.seed, "random arm", number))
     space = spec.search.space
-    searched = prunable(spec.network, problem.layers)
+    layers = layers_of(spec, problem.layers, winner.regime)
+    searched = prunable(spec.network, layers)
     ratios = [draw.uniform(-window(space), window(space)) for _ in searched]
-    rest = weights - kept_weights(spec.network, problem.layers)
+    rest = winner.weights - kept_weights(spec.network, layers)
     found = project(searched, ratios, rest, floors(space, searched))
-    return with_kept(spec.network, problem.layers, found)
+    return with_kept(spec.network, layers, found)
 
 
 def _equal(one: Contestant, other: Contestant) -> bool:

@@ -10,6 +10,7 @@ from search.choices import Regime
 from search.points import Finished
 from search.problem import Problem
 from search.projection import fit
+from search.regimes import layers_of
 from search.space import floors
 from search.spec import Best, ChosenTrial, Confirm, JobSpec, SmallestWithin
 from search.starts import starts
@@ -56,8 +57,8 @@ def candidates(spec: JobSpec, problem: Problem, finished: Sequence[Finished]) ->
     chosen = _chosen(spec, spec.confirm, sorted(finished, key=_number))
     if not chosen:
         return ()
-    by_hand = _starts_at(spec, problem, sum(chosen[0].assignment.counts))
     regime = chosen[0].assignment.regime
+    by_hand = _starts_at(spec, problem, sum(chosen[0].assignment.counts), regime)
     found: dict[Point, Candidate] = {}
     for each in chosen:
         counts, own = point = _point(each)
@@ -70,12 +71,20 @@ def candidates(spec: JobSpec, problem: Problem, finished: Sequence[Finished]) ->
     return tuple(found.values())
 
 
-def at_capacity(rule: hand_set.Rule, spec: JobSpec, problem: Problem, weights: int) -> tuple[int, ...] | None:
-    """The rule's counts at an exact total, layers kept dense included; None where it is not defined."""
-    searched = prunable(spec.network, problem.layers)
-    rest = weights - kept_weights(spec.network, problem.layers)
-    found = hand_set.counts(rule, searched, rest, floors(spec.search.space, searched))
-    return None if found is None else with_kept(spec.network, problem.layers, found)
+def at_capacity(name: str, spec: JobSpec, problem: Problem, weights: int, regime: Regime) -> tuple[int, ...] | None:
+    """A start's counts at an exact total, layers kept dense included; None where it is not defined.
+
+    name    of a rule, or of a start whose counts were found; these keep their shares where blocks are switched off
+    regime  decides which layers are there
+    """
+    layers = layers_of(spec, problem.layers, regime)
+    searched, rest = prunable(spec.network, layers), weights - kept_weights(spec.network, layers)
+    least = floors(spec.search.space, searched)
+    if (rule := next((each for each in get_args(hand_set.Rule) if each == name), None)) is not None:
+        found = hand_set.counts(rule, searched, rest, least)
+        return None if found is None else with_kept(spec.network, layers, found)
+    whole = zip(prunable(spec.network, problem.layers), dict(problem.found)[name], strict=True)
+    return with_kept(spec.network, layers, fit(searched, [n for layer, n in whole if layer in searched], rest, least))
 
 
 def _reference(each: Finished) -> str | None:
@@ -83,18 +92,14 @@ def _reference(each: Finished) -> str | None:
     return label if label in ("start:uniform", "start:dense") else None
 
 
-def _starts_at(spec: JobSpec, problem: Problem, weights: int) -> dict[tuple[int, ...], str]:
-    tried = [start.name for start in starts(spec, problem.layers, problem.found)[: spec.search.trials]]
+def _starts_at(spec: JobSpec, problem: Problem, weights: int, regime: Regime) -> dict[tuple[int, ...], str]:
+    first = starts(spec, problem.layers, problem.found)[: spec.search.trials]
+    tried = [start.name for start in first if start.params is not None]
     found: dict[tuple[int, ...], str] = {}
-    for rule in hand_set.STARTS:
-        counts = at_capacity(rule, spec, problem, weights) if rule in tried else None
+    for name in (*hand_set.STARTS, *dict(problem.found)):
+        counts = at_capacity(name, spec, problem, weights, regime) if name in tried else None
         if counts is not None:
-            found.setdefault(counts, f"start:{rule}")
-    layers, rest = prunable(spec.network, problem.layers), weights - kept_weights(spec.network, problem.layers)
-    for name, counts in problem.found:
-        if name in tried:
-            searched = fit(layers, counts, rest, floors(spec.search.space, layers))
-            found.setdefault(with_kept(spec.network, problem.layers, searched), f"start:{name}")
+            found.setdefault(counts, f"start:{name}")
     return found
 
 

@@ -5,11 +5,12 @@ from statistics import fmean
 from typing import Any
 
 from search import contest, objectives, verdict
+from search.blocks import over_all
 from search.confirm import Standing, best_start, final_arms
 from search.paired_test import ZERO_METHOD, SignedRank, interval, smallest_p
 from search.points import Finished
 from search.problem import Problem
-from search.regimes import settings
+from search.regimes import applied, settings
 from search.spec import JobSpec
 from search.tuning import Tuned
 
@@ -37,9 +38,9 @@ def confirmation(
     asked = "same_capacity" in spec.confirm.arms
     shown = {
         "measure": measure,
-        "shortlist": [_standing(problem, each, each is first) for each in ranked],
+        "shortlist": [_standing(spec, problem, each, each is first) for each in ranked],
         "tuning": [_tuned(each) for each in tuned],
-        "winner": _winner(problem, first),
+        "winner": _winner(spec, problem, first),
         "arms": {name: contest.result_json(result, problem) for name, result in found.items()},
         "test": _test(measure, *tested) if tested else None,
         "p": tested[1].p if tested else None,
@@ -51,8 +52,8 @@ def confirmation(
     return shown, f"{verdict.against_dense(found, asked, tested)} {verdict.against_starts(compared)}"
 
 
-def _standing(problem: Problem, standing: Standing, wins: bool) -> dict[str, Any]:
-    return _candidate(problem, standing) | {
+def _standing(spec: JobSpec, problem: Problem, standing: Standing, wins: bool) -> dict[str, Any]:
+    return _candidate(spec, problem, standing) | {
         "accuracies": [outcome.accuracy for outcome in standing.outcomes],
         "losses": [outcome.loss for outcome in standing.outcomes],
         "mean": standing.mean,
@@ -74,19 +75,22 @@ def _tuned(each: Tuned) -> dict[str, Any]:
     }
 
 
-def _winner(problem: Problem, standing: Standing) -> dict[str, Any]:
-    return _candidate(problem, standing) | {"nnz_asked": list(standing.candidate.counts)}
+def _winner(spec: JobSpec, problem: Problem, standing: Standing) -> dict[str, Any]:
+    network = applied(spec, standing.candidate.regime).network
+    asked = over_all(network, problem.layers, standing.candidate.counts, 0)
+    return _candidate(spec, problem, standing) | {"nnz_asked": asked}
 
 
-def _candidate(problem: Problem, standing: Standing) -> dict[str, Any]:
+def _candidate(spec: JobSpec, problem: Problem, standing: Standing) -> dict[str, Any]:
     measured = standing.outcomes[0]
+    nnz = over_all(applied(spec, standing.candidate.regime).network, problem.layers, measured.nnz, 0)
     return {
         "label": standing.candidate.label,
         "trial": standing.candidate.trial,
         "settings": settings(standing.candidate.regime),
         "weights": measured.weights,
         "macs": measured.macs,
-        "densities": [count / layer.total for count, layer in zip(measured.nnz, problem.layers, strict=True)],
+        "densities": [count / layer.total for count, layer in zip(nnz, problem.layers, strict=True)],
     }
 
 

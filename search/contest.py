@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.arms import Contestant
+from search.blocks import over_all
 from search.objectives import Measure
 from search.paired_test import Interval, SignedRank, holm, interval, signed_rank
 from search.points import Finished, Outcome
@@ -118,6 +119,10 @@ def against_starts(found: Mapping[str, Result], own: str | None, rival: str | No
 def result_json(result: Result, problem: Problem) -> dict[str, Any]:
     arm, outcomes = result.arm, result.outcomes
     layers = arm.network.layers(problem.input_shape, problem.classes)
+
+    def over(values: Sequence[float], absent: float) -> list[float]:
+        return over_all(arm.network, problem.layers, values, absent)
+
     return {
         "topology": None if arm.topology is None else arm.topology.kind,
         "weights": result.average("weights"),
@@ -135,9 +140,9 @@ def result_json(result: Result, problem: Problem) -> dict[str, Any]:
         "runs": [
             {
                 "seed": seed,
-                "nnz_asked": list(outcome.nnz_asked),
-                "nnz": list(outcome.nnz),
-                "densities": [count / layer.total for count, layer in zip(outcome.nnz, layers, strict=True)],
+                "nnz_asked": over(outcome.nnz_asked, 0),
+                "nnz": over(outcome.nnz, 0),
+                "densities": over([n / layer.total for n, layer in zip(outcome.nnz, layers, strict=True)], 0.0),
                 "macs": outcome.macs,
                 "connections": outcome.connections,
                 "storage": outcome.storage,

@@ -10,8 +10,10 @@ from models.networks.shapes import LayerShape
 from models.seeds import derive, generator
 from models.topologies import Dictating, Scoring
 from search import regimes, sc_sdc
-from search.capacity import kept_weights, prunable, reach, with_kept
+from search.blocks import present, refuse_needed
+from search.capacity import budget_weights, kept_weights, prunable, reach, with_kept
 from search.faults import InvalidSpec, fault
+from search.gradual_start import NAME, Pruned, pruning_job, refuse_nothing_to_prune
 from search.rewiring_limits import refuse_unsuitable_rewiring
 from search.sc_sdc_setting import ScSdc
 from search.scored_starts import Scored, scored
@@ -24,7 +26,8 @@ from search.text_limits import refuse_unreadable, refuse_unsuitable_text
 class Problem:
     """samples: of the training part, validation included; layers: the prunable weights, from input to output;
     dictated: the counts of all layers, where the topology dictates them; scored: the starts that scores give;
-    earlier: those that earlier jobs give."""
+    gradual: what the pruning run came to, once a worker has trained it, of a job that asks for this start;
+    earlier: the starts that earlier jobs give."""
 
     input_shape: tuple[int, ...]
     classes: int
@@ -34,11 +37,13 @@ class Problem:
     dictated: tuple[int, ...] | None = None
     scored: Scored = ()
     earlier: Scored = ()
+    gradual: Pruned | None = None
 
     @property
     def found(self) -> Scored:
-        """The starts that no rule gives: by name, the counts of the searched layers."""
-        return self.earlier + self.scored
+        """The starts that no rule gives, as far as they are known: by name, the counts of the searched layers."""
+        pruned = () if self.gradual is None else ((NAME, self.gradual.counts),)
+        return (*self.earlier, *self.scored, *pruned)
 
 
 def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
@@ -54,12 +59,15 @@ def examine(spec: JobSpec, data_dir: Path | None) -> Problem:
     dictated = _check(spec, layers, split.train, data_dir)
 
     def examine_varied(varied: JobSpec) -> None:
-        _refuse_other_layers(_layers(varied, data), layers)
-        _refuse_other_counts(_check(varied, layers, split.train, data_dir), dictated)
+        there = present(varied.network, layers)
+        _refuse_other_layers(_layers(varied, data), there)
+        refuse_needed(spec.network, varied.network)
+        _refuse_other_counts(_check(varied, there, split.train, data_dir, layers), dictated)
 
     regimes.check(spec, examine_varied)
     if isinstance(spec.search.space, ScSdc):
         sc_sdc.refuse(spec, layers, data.input_shape, data.classes)
+    _check_pruning_run(spec, layers, split.train, len(data.train), data_dir)
     from_scores = scored(spec, layers, split)
     return Problem(data.input_shape, data.classes, len(data.train), data.hash, layers, dictated, from_scores)
 
@@ -83,7 +91,8 @@ def problem_from(value: dict[str, Any]) -> Problem:
     dictated = None if value.get("dictated") is None else tuple(value["dictated"])
     changed = {"input_shape": tuple(value["input_shape"]), "layers": layers, "dictated": dictated}
     found = {kind: _counts_by_name(value.get(kind, {})) for kind in ("scored", "earlier")}
-    return Problem(**{**value, **changed, **found})
+    gradual = None if value.get("gradual") is None else Pruned.from_json(value["gradual"])
+    return Problem(**{**value, **changed, **found, "gradual": gradual})
 
 
 def _counts_by_name(value: dict[str, Any]) -> Scored:
@@ -91,11 +100,18 @@ def _counts_by_name(value: dict[str, Any]) -> Scored:
 
 
 def _check(
-    spec: JobSpec, layers: tuple[LayerShape, ...], train: Samples, data_dir: Path | None
+    spec: JobSpec,
+    layers: tuple[LayerShape, ...],
+    train: Samples,
+    data_dir: Path | None,
+    whole: tuple[LayerShape, ...] | None = None,
 ) -> tuple[int, ...] | None:
-    """The counts that the topology dictates, if it does."""
+    """The counts that the topology dictates, if it does.
+
+    whole  the layers of the job's own network, where this one has not all of them
+    """
     _check_keep_dense(spec, layers)
-    _check_budget(spec, layers)
+    _check_budget(spec, layers, layers if whole is None else whole)
     _check_choice(spec)
     _check_samples(spec, train)
     _check_measures(spec, layers)
@@ -103,6 +119,23 @@ def _check(
     refuse_unsuitable_rewiring(spec, layers, len(train))
     refuse_unsuitable_text(spec, len(train))
     return _dictated(spec, layers, data_dir)
+
+
+def _check_pruning_run(
+    spec: JobSpec, layers: tuple[LayerShape, ...], train: Samples, samples: int, data_dir: Path | None
+) -> None:
+    """What a worker will train for the start `gradual` passes what the job itself has to pass."""
+    if NAME not in (spec.search.starts or ()):
+        return
+    refuse_nothing_to_prune(spec, layers)
+    job = pruning_job(spec, samples)
+    if present(job.network, layers) != layers:
+        raise fault("search.starts", NAME, "its pruning run needs all blocks, and those of network.blocks lack some")
+    try:
+        _check(job, layers, train, data_dir)
+    except InvalidSpec as error:
+        (first, *_) = error.faults
+        raise fault("search.starts", NAME, f"its pruning run is none: {first['field']}: {first['message']}") from None
 
 
 def _refuse_other_layers(found: tuple[LayerShape, ...], layers: tuple[LayerShape, ...]) -> None:
@@ -148,12 +181,12 @@ def _check_keep_dense(spec: JobSpec, layers: tuple[LayerShape, ...]) -> None:
         raise fault("network.keep_dense", kept, "every layer is kept dense, which leaves nothing to search")
 
 
-def _check_budget(spec: JobSpec, layers: tuple[LayerShape, ...]) -> None:
+def _check_budget(spec: JobSpec, layers: tuple[LayerShape, ...], whole: tuple[LayerShape, ...]) -> None:
     space = spec.search.space
     if not isinstance(space, Budget):
         return
     smallest, largest = reach(spec.network, layers)
-    asked = space.total(largest)
+    asked = budget_weights(space, whole)
     if smallest <= asked <= largest:
         return
     field, value = ("weights", space.weights) if space.weights is not None else ("density", space.density)

@@ -3,13 +3,15 @@
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
+from models.networks.shapes import LayerShape
+from search import blocks
 from search.choices import Choices, OneOf, Range, Regime
 from search.faults import InvalidSpec, fault
 from search.spec import JobSpec, dump, parse
@@ -25,6 +27,9 @@ def applied(spec: JobSpec, regime: Regime) -> JobSpec:
         return spec
     value = _without_choices(spec)
     for path, text in regime:
+        if path.startswith(blocks.PATH):
+            value["network"]["blocks"] = blocks.switched(value["network"], path, json.loads(text))
+            continue
         *way, last = path.split(".")
         here: Any = value
         for part in way:
@@ -33,6 +38,11 @@ def applied(spec: JobSpec, regime: Regime) -> JobSpec:
             raise fault(path, json.loads(text), f"there is no {'.'.join(way)} to set {last} in")
         here[last] = json.loads(text)
     return parse(value)
+
+
+def layers_of(spec: JobSpec, layers: Sequence[LayerShape], regime: Regime) -> tuple[LayerShape, ...]:
+    """Of the layers of the job's own network those that are there with these settings."""
+    return blocks.present(applied(spec, regime).network, layers)
 
 
 def distributions(spec: JobSpec) -> dict[str, BaseDistribution]:

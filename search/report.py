@@ -6,11 +6,13 @@ from typing import Any
 
 from models.data import Text
 from search import sc_sdc_report, topologies
+from search.blocks import over_all, present
 from search.candidates import front
 from search.capacity import flops, macs
 from search.confirm import Standing, finals, shortlist, standings, tuned_arms, winner
 from search.confirmation import confirmation
 from search.egf_judged import judged
+from search.gradual_start import NAME
 from search.points import Finished
 from search.problem import Problem, problem_json
 from search.regimes import settings
@@ -85,6 +87,12 @@ def _trial(spec: JobSpec, problem: Problem, each: Finished) -> dict[str, Any]:
     outcome = each.outcome
     last: Mapping[str, Any] = each.curves[-1] if each.curves else {}
     nnz = outcome.nnz if outcome else last.get("nnz")
+    network = each.assignment.network
+    there = present(network, problem.layers)
+
+    def over(values: Sequence[int]) -> list[int]:
+        return over_all(network, problem.layers, values, 0)
+
     return {
         "number": each.number,
         "ordinal": each.assignment.ordinal,
@@ -92,12 +100,13 @@ def _trial(spec: JobSpec, problem: Problem, each: Finished) -> dict[str, Any]:
         "settings": settings(each.assignment.regime),
         "state": each.state,
         "error": each.error,
-        "densities": _densities(problem, nnz) if nnz else None,
-        "nnz_asked": list(each.assignment.counts),
-        "nnz": list(nnz) if nnz else None,
+        "pruning_run": problem.gradual.cost if problem.gradual and each.assignment.label == f"start:{NAME}" else None,
+        "densities": _densities(problem, over(nnz)) if nnz else None,
+        "nnz_asked": over(each.assignment.counts),
+        "nnz": over(nnz) if nnz else None,
         "weights": sum(nnz) if nnz else None,
-        "macs": macs(problem.layers, nnz) if nnz else None,
-        "flops": flops(problem.layers, nnz) if nnz else None,
+        "macs": macs(there, nnz) if nnz else None,
+        "flops": flops(there, nnz) if nnz else None,
         "latency": outcome.latency if outcome else None,
         "seed": each.assignment.seed,
         "storage": list(outcome.storage) if outcome else None,
@@ -107,7 +116,7 @@ def _trial(spec: JobSpec, problem: Problem, each: Finished) -> dict[str, Any]:
         "balanced_accuracy": outcome.balanced_accuracy if outcome else last.get("balanced_accuracy"),
         "perplexity": outcome.perplexity if outcome and isinstance(spec.data, Text) else None,
         "epochs": len(each.curves),
-        "curves": list(each.curves),
+        "curves": [{**epoch, "nnz": over(epoch["nnz"])} if "nnz" in epoch else epoch for epoch in each.curves],
         "egf_1": outcome.egf_1 if outcome else None,
         "egf_2": outcome.egf_2 if outcome else None,
         "seconds": outcome.seconds if outcome else sum(epoch["seconds"] for epoch in each.curves),
@@ -125,7 +134,7 @@ def _pareto(spec: JobSpec, problem: Problem, finished: Sequence[Finished]) -> li
             "settings": settings(each.assignment.regime),
             "accuracy": each.measured.accuracy,
             "weights": each.measured.weights,
-            "densities": _densities(problem, each.measured.nnz),
+            "densities": _densities(problem, over_all(each.assignment.network, problem.layers, each.measured.nnz, 0)),
             "macs": each.measured.macs,
             "loss": each.measured.loss,
             "balanced_accuracy": each.measured.balanced_accuracy,

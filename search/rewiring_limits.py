@@ -7,7 +7,7 @@ from models.data import Text
 from models.networks import LanguageModel
 from models.networks.recurrent import Recurrent
 from models.networks.shapes import LayerShape
-from models.rewiring import DSR, SET, RigL, SparseMomentum
+from models.rewiring import Moment, NeuronSET, Pruning, RigL, SparseMomentum, Static
 from models.training import batch_sizes
 from search.faults import fault
 from search.spec import JobSpec, dump
@@ -20,9 +20,7 @@ def refuse_unsuitable_rewiring(spec: JobSpec, layers: Sequence[LayerShape], samp
     """samples: that a trial of the search learns from. Raises: InvalidSpec."""
     _refuse_unseen_gradients(spec)
     _refuse_too_large(spec, sum(layer.total for layer in layers))
-    _refuse_idle(
-        spec, spec.training.epochs * len(batch_sizes(samples, spec.training.batch_size, isinstance(spec.data, Text)))
-    )
+    _refuse_idle(spec, len(batch_sizes(samples, spec.training.batch_size, isinstance(spec.data, Text))))
 
 
 def _refuse_unseen_gradients(spec: JobSpec) -> None:
@@ -46,18 +44,30 @@ def _refuse_too_large(spec: JobSpec, total: int) -> None:
         )
 
 
-def _refuse_idle(spec: JobSpec, steps: int) -> None:
-    """A rewiring that never comes would be reported as if it had."""
-    rewiring = spec.rewiring
-    if not isinstance(rewiring, SET | RigL | DSR | SparseMomentum) or rewiring.every == "epoch":
+def _refuse_idle(spec: JobSpec, each_epoch: int) -> None:
+    """A rewiring that never comes would be reported as if it had. each_epoch: optimizer steps."""
+    rewiring, epochs = spec.rewiring, spec.training.epochs
+    if isinstance(rewiring, Static | Pruning):  # says that it does nothing, or ends with what was asked in any case
         return
-    if isinstance(rewiring, SET) and rewiring.last_epoch == "prune_only":
+    every = "epoch" if isinstance(rewiring, NeuronSET) else rewiring.every
+    first, steps = each_epoch if every == "epoch" else every, epochs * each_epoch
+    # Rewirings end and do not begin again: one that is too late at its first turn is so at all others.
+    if rewiring.due(_moment(min(first, steps), each_epoch, epochs)):
         return
+    if rewiring.fraction == 0:
+        raise fault("rewiring.fraction", 0.0, "0 is not allowed; that nothing is rewired is said by the kind static")
+    if isinstance(rewiring, NeuronSET):
+        reason = "neuron_set rewires after each epoch but the last, so that it would never begin"
+        raise fault("training.epochs", epochs, f"{epochs} is not allowed; {reason}; it must be at least 2")
     end = Fraction(str(rewiring.until)) * steps
-    if rewiring.every >= end:
-        raise fault(
-            "rewiring.every",
-            rewiring.every,
-            f"{rewiring.every} is not allowed; rewiring ends with step {float(end):g} of the {steps} of a trial, "
-            "so that it would never begin",
-        )
+    raise fault(
+        "rewiring.every",
+        rewiring.every,
+        f"{rewiring.every} is not allowed; the first rewiring would come after step {first}, and rewiring ends with "
+        f"step {float(end):g} of the {steps} of a trial, so that it would never begin",
+    )
+
+
+def _moment(step: int, each_epoch: int, epochs: int) -> Moment:
+    epoch, ends_epoch = -(-step // each_epoch), step % each_epoch == 0
+    return Moment(step, epochs * each_epoch, epoch, epochs, ends_epoch)

@@ -43,6 +43,8 @@ def sampler(spec: JobSpec, ordinal: int, step: Step) -> BaseSampler:
             return CmaEsSampler(seed=seed, n_startup_trials=1, warn_independent_sampling=False)
         case QMC():
             number = ordinal - step.first - len(step.given)
+            if number < 0:  # in place of a start that the space does not contain: the point after all others
+                number = step.trials - len(step.given)
             return Sobol(derive(spec.seed, "sampler") % 2**32, number, step.distributions)
         case RandomSampler():
             return optuna.samplers.RandomSampler(seed=seed)

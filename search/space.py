@@ -83,24 +83,29 @@ def counts(
 ) -> tuple[int, ...]:
     """How many connections each layer gets, layers kept dense included. In a budget they sum to it exactly.
 
+    Layers of residual blocks that this point switches off are left out; a budget is all of the others'.
+
     centre  of a point of the second of two steps, else None
 
     Where the topology dictates them, they are the problem's, and nothing is left to say here.
     """
     space = spec.search.space
-    searched = prunable(spec.network, layers)
+    there = regimes.layers_of(spec, layers, regimes.regime_of(spec, params))
+    searched = prunable(spec.network, there)
     match space:
         case Free():
             values = [params[name_of(space, layer)] for layer in searched]
             found = tuple(max(1, round(density * layer.total)) for density, layer in zip(values, searched, strict=True))
         case Budget():
-            total = budget_weights(space, layers) - kept_weights(spec.network, layers)
-            found = project(searched, ratios(spec, layers, params, centre), total, floors(space, searched))
+            total = budget_weights(space, layers) - kept_weights(spec.network, there)
+            pairs = zip(prunable(spec.network, layers), ratios(spec, layers, params, centre), strict=True)
+            own = [ratio for layer, ratio in pairs if layer in searched]
+            found = project(searched, own, total, floors(space, searched))
         case Dictated():
             raise AssertionError("counts that the topology dictates are Problem.dictated")
         case ScSdc():
             raise TypeError("the networks of sc_sdc are given, not searched")
-    return with_kept(spec.network, layers, found)
+    return with_kept(spec.network, there, found)
 
 
 def floors(space: AnySpace, layers: Sequence[LayerShape]) -> list[int]:

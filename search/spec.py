@@ -21,7 +21,9 @@ from search.sampler_settings import CMAES, NSGA2, TPE, AnySampler
 from search.sc_sdc_setting import ScSdc
 
 Objective = Literal["loss", "accuracy", "balanced_accuracy", "perplexity", "weights", "macs", "flops", "latency", "egf"]
-StartName = Literal["erk", "erk_dense_output", "erk_positions", "uniform", "dense", "snip", "grasp", "synflow"]
+StartName = Literal[
+    "erk", "erk_dense_output", "erk_positions", "uniform", "dense", "snip", "grasp", "synflow", "gradual"
+]
 SCORES: tuple[StartName, ...] = ("snip", "grasp", "synflow")
 EarlierJob = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Arm = Literal["dense", "same_capacity", "uniform", "erk", "random"]
@@ -150,6 +152,8 @@ class Search:
         scores = [name for name in names if name in SCORES]
         if scores and not isinstance(self.space, Budget):
             raise ValueError(f"starts: {scores[0]} is not allowed without a budget: scores share out an exact total")
+        if "gradual" in names and not isinstance(self.space, Budget):
+            raise ValueError("starts: gradual is not allowed without a budget: a pruning run ends with an exact total")
 
     def _check_warm_start(self) -> None:
         if len(set(self.warm_start)) < len(self.warm_start):

@@ -10,6 +10,7 @@ from models import allocation
 from models.networks.shapes import LayerShape
 from search import hand_set
 from search.capacity import budget_weights, kept_weights, prunable
+from search.gradual_start import NAME
 from search.regimes import own_params
 from search.sc_sdc_setting import ScSdc
 from search.scored_starts import Scored
@@ -26,49 +27,64 @@ SCAN = 401
 
 @dataclass(frozen=True)
 class Start:
-    """name: a rule of hand_set, of a score, or `dense`; params: the point of the search space that stands for it, the
-    job's own settings where it has choices."""
+    """name: a rule of hand_set, of a score, `dense` or `gradual`; params: the point of the search space that stands for
+    it, the job's own settings where it has choices; None of `gradual` until its pruning run is known, and where the
+    space does not contain what that came to."""
 
     name: str
-    params: Mapping[str, Any]
+    params: Mapping[str, Any] | None
 
 
-def starts(spec: JobSpec, layers: Sequence[LayerShape], given: Scored = ()) -> tuple[Start, ...]:
+def starts(spec: JobSpec, layers: Sequence[LayerShape], found: Scored = ()) -> tuple[Start, ...]:
     """The starts that the space contains, in the order they are tried; of two with the same counts the first.
 
-    None where the topology dictates the counts: all trials are of them. A job that names its starts has those. Before
-    them come the networks of earlier jobs.
+    None where the topology dictates the counts: all trials are of them. A job that names its starts has those. One of
+    these, `gradual`, has its place whatever it comes to, as trials after it are asked for before that is known. Before
+    all come the networks of earlier jobs.
 
-    given  counts that come from earlier jobs, or from scores of the network's weights
+    found  counts that come from earlier jobs, from scores of the network's weights, or from the pruning run
     """
     space = spec.search.space
     searched = prunable(spec.network, layers)
     points: Sequence[tuple[str, Sequence[float]]]
     match space:
         case Free():
-            points = (*_densities(space, searched, given), *_in_free_space(space, tuple(searched)))
+            points = (*_densities(space, searched, found), *_in_free_space(space, tuple(searched)))
         case Budget():
             total = budget_weights(space, layers) - kept_weights(spec.network, layers)
-            points = tuple(_in_budget(space, searched, total, given))
+            points = tuple(_in_budget(space, searched, total, found))
         case Dictated() | ScSdc():
             return ()
+    named, own = spec.search.starts, own_params(spec)
     earlier = [point for point in points if point[0].startswith(PREFIX)]
     points = [point for point in points if not point[0].startswith(PREFIX)]
-    if (named := spec.search.starts) is not None:
+    if named is not None:
         points = sorted((point for point in points if point[0] in named), key=lambda point: named.index(point[0]))
+    pruned: Mapping[str, Any] | None = None
     first: dict[tuple[int, ...], Start] = {}
     for name, values in (*earlier, *points):
-        params = {name_of(space, layer): value for layer, value in zip(searched, values, strict=True)}
+        params: dict[str, Any] = {name_of(space, layer): value for layer, value in zip(searched, values, strict=True)}
+        params |= own
         asked = counts(spec, layers, params)
         if isinstance(space, Budget) and space.steps == "two":
-            params = _as_shape(name, spec, layers, asked) or params
-        first.setdefault(asked, Start(name, params | own_params(spec)))
-    return tuple(first.values())
+            params = _as_shape(name, spec, layers, asked, own) or params
+        if name == NAME:
+            pruned = params
+        else:
+            first.setdefault(asked, Start(name, params))
+    if named is None or NAME not in named:
+        return tuple(first.values())
+    warm = [start for start in first.values() if start.name.startswith(PREFIX)]
+    others = [start for start in first.values() if not start.name.startswith(PREFIX)]
+    return (*warm, *sorted((*others, Start(NAME, pruned)), key=lambda start: named.index(start.name)))
 
 
-def _as_shape(name: str, spec: JobSpec, layers: Sequence[LayerShape], asked: tuple[int, ...]) -> dict[str, Any] | None:
-    """The rule as a point of a search's first step, if it is one to the last connection."""
-    params = rule_params(name)
+def _as_shape(
+    name: str, spec: JobSpec, layers: Sequence[LayerShape], asked: tuple[int, ...], own: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """The rule as a point of a search's first step, if it is one to the last connection. own: settings beside it."""
+    shape = rule_params(name)
+    params = None if shape is None else {**shape, **own}
     return params if params is not None and counts(spec, layers, params) == asked else None
 
 
@@ -83,12 +99,12 @@ def _densities(space: Free, layers: Sequence[LayerShape], given: Scored) -> Iter
 
 
 def _in_budget(
-    space: Budget, layers: Sequence[LayerShape], total: int, given: Scored
+    space: Budget, layers: Sequence[LayerShape], total: int, found: Scored
 ) -> Iterator[tuple[str, Sequence[float]]]:
     origin = allocation.erdos_renyi_kernel(layers, total / sum(layer.total for layer in layers))
     yield "erk", [0.0] * len(layers)
     by_rule = {rule: hand_set.counts(rule, layers, total, floors(space, layers)) for rule in get_args(hand_set.Rule)}
-    for name, wanted in (*by_rule.items(), *given):
+    for name, wanted in (*by_rule.items(), *found):
         if wanted is None or name == "erk" or sum(wanted) != total:
             continue
         ratios = [

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from optuna.distributions import BaseDistribution
 
 from search.capacity import prunable
+from search.gradual_start import NAME
 from search.problem import Problem
 from search.space import distributions, residual_distributions, shape_distributions
 from search.spec import Budget, JobSpec
@@ -39,3 +40,9 @@ def step(spec: JobSpec, problem: Problem, ordinal: int) -> Step:
     if ordinal < first:
         return Step(0, first, given, shape_distributions(spec, prunable(spec.network, layers)))
     return Step(first, trials - first, (), residual_distributions(spec, layers), centred=True)
+
+
+def awaits_pruning(spec: JobSpec, problem: Problem, ordinal: int) -> bool:
+    """Whether the trial with this ordinal is the start whose pruning run nobody has trained yet."""
+    given = starts(spec, problem.layers, problem.found)[: spec.search.trials]
+    return problem.gradual is None and ordinal < len(given) and given[ordinal].name == NAME

@@ -19,7 +19,7 @@ from search.samplers import Drawn, Given, sampler
 from search.sc_sdc_setting import ScSdc
 from search.space import counts, distributions_of, ratios
 from search.spec import JobSpec
-from search.steps import step
+from search.steps import awaits_pruning, step
 
 # A worker tells its own story of a trial; Optuna's, on standard error, would repeat it.
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -67,11 +67,15 @@ def ask(storage: BaseStorage, study_name: str, spec: JobSpec, problem: Problem, 
 
     Found if it is there, with the parameters it has, created otherwise: a worker that died in here leaves nothing that
     asking again does not complete. Nothing goes through Optuna's queue, where another slot could pop it.
+
+    Raises: LookupError for the start of a pruning run that is yet to be trained
     """
+    if awaits_pruning(spec, problem, ordinal):
+        raise LookupError("the pruning run that this start has its counts from is yet to be trained")
     own = step(spec, problem, ordinal)
     source, space = sampler(spec, ordinal, own), own.distributions
-    if ordinal < len(own.given):
-        start = own.given[ordinal]
+    start = own.given[ordinal] if ordinal < len(own.given) else None
+    if start is not None and start.params is not None:
         space = distributions_of(spec, problem.layers, start.params)
         label, source = f"start:{start.name}", Given(start.params, space, source)
     else:

@@ -16,7 +16,10 @@ class NotKept(LookupError):
 
 def distance(outcomes: Mapping[int, Outcome | None], a: int, b: int, output: Output) -> dict[str, Any]:
     """NNSTD between two of the trials, by their numbers. Raises: NotKept."""
-    between = nnstd(_connections(a, outcomes[a]), _connections(b, outcomes[b]), output)
+    one, other = _connections(a, outcomes[a]), _connections(b, outcomes[b])
+    if [each.shape for each in one] != [each.shape for each in other]:
+        raise NotKept(f"trials {a} and {b} have not the same layers, as blocks are switched off: there is no distance")
+    between = nnstd(one, other, output)
     return {"a": a, "b": b, "distance": between.total, "by_layer": list(between.layers)}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from search.contest import AgainstStarts, Result
+from search.gradual_start import NAME
 from search.paired_test import LEVEL, Interval, SignedRank, smallest_p
 from search.starts import PREFIX
 
@@ -45,7 +46,6 @@ def against_starts(compared: AgainstStarts | None) -> str:
 
 
 def _starts_in_words(compared: AgainstStarts, start: str) -> str:
-    of_densities = " of densities" if compared.snas.arm.regime else ""
     if compared.difference is None:
         return f"The search did not beat its own starts: the winner is one of them, {start}."
     points = _points(compared.difference)
@@ -57,12 +57,15 @@ def _starts_in_words(compared: AgainstStarts, start: str) -> str:
     finding = "was worse than its own start" if compared.difference.below_zero else "did not beat its own starts"
     return (
         f"The search {finding}: the winner ({_count(compared.snas.average('macs'))} multiply-adds) is {points} from "
-        f"the best of them; recommended is that start, {_cost(compared)}{of_densities}: {start}."
+        f"the best of them; recommended is that start, {_cost(compared)}: {start}."
     )
 
 
 def _cost(compared: AgainstStarts) -> str:
-    return "found by an earlier search" if compared.name.startswith(PREFIX) else "which costs no search"
+    if compared.name.startswith(PREFIX):
+        return "found by an earlier search"
+    of_densities = " of densities" if compared.snas.arm.regime else ""
+    return f"which costs no search{of_densities}" + (", but a pruning run" if compared.name == NAME else "")
 
 
 def arm_words(result: Result, kind: str = "") -> str:

@@ -48,6 +48,17 @@ class ResNet:
                 "residual blocks, each needs one"
             )
 
+    @property
+    def absent(self) -> frozenset[str]:
+        """The names of the layers that blocks switched off would have."""
+        off = [block.number for block in self._blocks() if not block.on]
+        return frozenset(f"block{number}_conv{conv}" for number in off for conv in (1, 2))
+
+    @property
+    def spare(self) -> tuple[int, ...]:
+        """The numbers of the blocks around which the shortcut is the identity: all but those that begin a stage."""
+        return tuple(block.number for block in self._blocks() if block.stride == 1 and block.into == block.out)
+
     def layers(self, input_shape: tuple[int, ...], classes: int) -> tuple[LayerShape, ...]:
         if len(input_shape) != 3:
             raise ValueError(f"a residual network needs images (channels, height, width), not {input_shape}")
