@@ -135,7 +135,7 @@ class Client:
         """A new key; its text is in `key`, here alone."""
         return self._call("POST", "/keys", json={"owner": owner, "scope": scope, "name": name, "days": days})
 
-    def keys(self) -> list[dict[str, Any]]:
+    def api_keys(self) -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = self._call("GET", "/keys")["items"]
         return listed
 

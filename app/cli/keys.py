@@ -68,7 +68,7 @@ def create(
 def list_(url: Url = None, state_dir: ServerState = None, key_file: KeyFile = None) -> None:
     """List the keys: an administrator sees all, others their own."""
     with connect(url, state_dir, key_file) as client:
-        console().print(keys_table(client.keys()), crop=False)
+        console().print(keys_table(client.api_keys()), crop=False)
 
 
 @keys.command()
