@@ -9,11 +9,12 @@ from typing import Any, Literal
 from optuna.storages import BaseStorage
 from sqlalchemy import Engine
 
-from app import endings, fences, jobs, runs
+from app import endings, fences, jobs, runs, uploads
 from app.claims import Claim
 from app.database import clock, now
 from app.line import Done, Epoch, Failed, Line
 from app.settings import Settings
+from models.data import Upload
 from search import early_stopping, study
 from search.problem import problem_from
 from search.spec import parse
@@ -48,7 +49,13 @@ class Attendance:
         self._renewed = self._looked = time.monotonic()
 
     def begin(self) -> None:
-        """Decides what is trained and has the training begin. Raises: NoPoint; app.line.Died."""
+        """Decides what is trained and has the training begin.
+
+        Raises: NoPoint; app.line.Died; blobs.BlobNotFound, uploads.Damaged.
+        """
+        if isinstance(self._spec.data, Upload):
+            assert self._spec.data.sha256 is not None, "filled in where the job was submitted"
+            uploads.fetch(self._db, self._settings.state_dir, self._spec.data.sha256, self._renew_in_time)
         jobs.open_study(self._db, self._storage, self._job)
         with fences.fence(self._db, self._claim, "asking") as connection:
             # Inside: nobody else can ask for this slot meanwhile, so that it never has two trials of Optuna.
@@ -110,10 +117,14 @@ class Attendance:
     def _look(self) -> bool:
         """Stores what there is, renews the lease in time; True where the job is being cancelled."""
         self._looked = time.monotonic()
-        if not self._store() and time.monotonic() - self._renewed >= self._settings.lease_seconds / 3:
+        if not self._store():
+            self._renew_in_time()
+        return jobs.cancelling(self._db, self._job.id)
+
+    def _renew_in_time(self) -> None:
+        if time.monotonic() - self._renewed >= self._settings.lease_seconds / 3:
             fences.renew(self._db, self._claim, now(self._db), self._settings.lease_seconds)
             self._renewed = time.monotonic()
-        return jobs.cancelling(self._db, self._job.id)
 
     def _store(self) -> bool:
         if not self._unstored:

@@ -1,7 +1,7 @@
 """Uploaded files, kept in the jobs database in chunks, each file once: workers of any host read them from there.
 
-A file is written by many short transactions and becomes whole in the last. Chunks are named by the hash of the whole, so
-that two who write the same file write the same rows, and one may go on where another was cut short.
+A file is written by many short transactions and becomes whole in the last. Chunks are named by the hash of the whole:
+two who write the same file write the same rows, and one may go on where another was cut short.
 """
 
 from collections.abc import Iterator
@@ -99,8 +99,10 @@ def _open(connection: Connection, sha256: str, size: int) -> bool:
     """Makes the row of a file unless it is there, locks it, and says that somebody is at it; True where it is whole."""
     at = clock(connection)
     row = {"sha256": sha256, "size": size, "created": at, "touched": at, "complete": False}
+    touching = update(tables.blobs).where(_blobs.sha256 == sha256).values(touched=at)
     _insert_unless_there(connection, tables.blobs, **row)
-    connection.execute(update(tables.blobs).where(_blobs.sha256 == sha256).values(touched=at))  # locks it
+    while connection.execute(touching).rowcount == 0:  # it was there, but being deleted
+        _insert_unless_there(connection, tables.blobs, **row)
     return bool(connection.execute(select(_blobs.complete).where(_blobs.sha256 == sha256)).scalar_one())
 
 

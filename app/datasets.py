@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, text, tuple_
 from sqlalchemy.exc import IntegrityError
 
-from app import blobs, jobs, tables
+from app import blobs, cursors, jobs, tables
 from app.database import clock, reading
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -117,17 +117,17 @@ def page(
 ) -> tuple[list[Dataset], str | None]:
     """Up to `limit` data sets, newest first, and the cursor of the next page; of one owner, or of all.
 
-    Raises: jobs.InvalidCursor.
+    Raises: cursors.InvalidCursor.
     """
     query = select(*_COLUMNS).order_by(_datasets.created.desc(), _datasets.id.desc()).limit(limit + 1)
     if cursor is not None:
-        query = query.where(tuple_(_datasets.created, _datasets.id) < tuple_(*jobs.place(cursor)))
+        query = query.where(tuple_(_datasets.created, _datasets.id) < tuple_(*cursors.place(cursor)))
     if owner is not None:
         query = query.where(_datasets.owner == owner)
     with reading(db) as connection:
         found = [_dataset(row) for row in connection.execute(query)]
     shown = found[:limit]
-    return shown, jobs.cursor(shown[-1].created, shown[-1].id) if len(found) > limit else None
+    return shown, cursors.cursor(shown[-1].created, shown[-1].id) if len(found) > limit else None
 
 
 def remove(db: Engine, dataset_id: str) -> None:
@@ -171,10 +171,11 @@ def _lock_owner(connection: Connection, owner: str) -> None:
 
 
 def _insert(connection: Connection, sha256: str, size: int, name: str, owner: str, label: str) -> str:
-    row = {"id": uuid.uuid4().hex, "name": name, "owner": owner, "sha256": sha256, "size": size, "label": label}
+    dataset_id = uuid.uuid4().hex
+    row = {"id": dataset_id, "name": name, "owner": owner, "sha256": sha256, "size": size, "label": label}
     made = {"state": "uploaded", "created": clock(connection), "attempt": 0}
     connection.execute(insert(tables.datasets).values(**row, **made))
-    return row["id"]
+    return dataset_id
 
 
 def _named(db: Engine, owner: str, name: str) -> Dataset | None:

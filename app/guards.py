@@ -1,4 +1,7 @@
-"""What keeps a web page elsewhere from driving a server without login: Host, Origin, JSON-only and small bodies."""
+"""What keeps a web page elsewhere from driving a server without login: Host, Origin, JSON-only and small bodies.
+
+One route takes files. A form cannot send their types, and a script elsewhere would be asked for its origin first.
+"""
 
 from collections.abc import Collection
 from urllib.parse import urlsplit
@@ -12,35 +15,51 @@ from app import problems
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 LARGEST_BODY = 1024 * 1024  # bytes; a job is a few hundred
+UPLOADS = "/api/v1/datasets"
+LARGEST_UPLOAD = 256 * 1024 * 1024  # bytes
+JSON = ("application/json",)
+FILES = ("application/octet-stream", "text/csv", "application/zip")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Guards:
     """ASGI middleware. Refuses a request before any route sees it.
 
-    hosts         names that may stand in `Host`, ports apart; a rebound DNS name is not among them
-    largest_body  bytes
+    hosts           names that may stand in `Host`, ports apart; a rebound DNS name is not among them
+    largest_body    bytes
+    largest_upload  bytes
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str] = LOOPBACK, largest_body: int = LARGEST_BODY) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: Collection[str] = LOOPBACK,
+        largest_body: int = LARGEST_BODY,
+        largest_upload: int = LARGEST_UPLOAD,
+    ) -> None:
         self.app = app
         self.hosts = frozenset(hosts)
         self.largest_body = largest_body
+        self.largest_upload = largest_upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        is_upload = scope["path"] == UPLOADS and scope["method"] in ("POST", "PUT")
+        largest, kinds = (self.largest_upload, FILES) if is_upload else (self.largest_body, JSON)
+        if is_upload and scope["method"] == "PUT":
+            kinds = (*kinds, "")  # `curl -T` names none; no page elsewhere may PUT
         refusal = (
             _host_refusal(headers, self.hosts)
             or _origin_refusal(scope["method"], headers)
-            or _body_refusal(headers, self.largest_body)
+            or _body_refusal(headers, largest, kinds)
         )
         if refusal is not None:
             await refusal(scope, receive, send)
         else:
-            await self.app(scope, _limited(receive, self.largest_body), send)
+            await self.app(scope, _limited(receive, largest), send)
 
 
 def _host_refusal(headers: Headers, hosts: frozenset[str]) -> Response | None:
@@ -67,7 +86,7 @@ def _origin_refusal(method: str, headers: Headers) -> Response | None:
     return None
 
 
-def _body_refusal(headers: Headers, largest_body: int) -> Response | None:
+def _body_refusal(headers: Headers, largest_body: int, kinds: Collection[str]) -> Response | None:
     length = headers.get("content-length", "0")
     if not length.isdecimal():
         return problems.respond(400, f"Content-Length {length!r} is not a number.")
@@ -75,8 +94,8 @@ def _body_refusal(headers: Headers, largest_body: int) -> Response | None:
         return problems.respond(413, _too_large(largest_body))
     has_body = int(length) > 0 or "transfer-encoding" in headers
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if has_body and kind != "application/json":
-        return problems.respond(415, f"Content-Type {kind!r} is not accepted; send application/json.")
+    if has_body and kind not in kinds:
+        return problems.respond(415, f"Content-Type {kind!r} is not accepted; send {' or '.join(filter(None, kinds))}.")
     return None
 
 

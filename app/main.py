@@ -8,7 +8,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, FastAPI
 
 from app import dashboard, database, pages, problems
-from app.api import events, health, jobs, results
+from app.api import datasets, events, health, jobs, results
 from app.guards import LOOPBACK, Guards
 from app.settings import Settings
 from app.stream import Feed
@@ -31,7 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.storage = database.optuna_storage(settings, read_only=True)
     app.state.feed = Feed(app.state.db, settings.poll_seconds)
     problems.install(app)
-    app.add_middleware(Guards, hosts=LOOPBACK | set(settings.allowed_hosts))
+    app.add_middleware(Guards, hosts=LOOPBACK | set(settings.allowed_hosts), largest_upload=settings.largest_upload)
     app.include_router(_api())
     app.include_router(health.router)
     pages.install(app)
@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _api() -> APIRouter:
     api = APIRouter(prefix="/api/v1")
-    for part in (jobs, results, events):
+    for part in (jobs, results, events, datasets):
         api.include_router(part.router)
     return api
 

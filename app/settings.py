@@ -19,6 +19,9 @@ class Settings(BaseSettings):
     poll_seconds    an idle worker looks for work so often
     reaper_seconds  the server looks for what was left lying so often
     cohort          a worker trains so many trials at once, as one batched program; None: 32 on a CUDA device, else 1
+    largest_upload  bytes of an uploaded file
+    largest_dataset bytes of its arrays, as they are stored and as they are trained on
+    quota_storage   bytes that the uploaded files of one owner may have together; None: any
     allowed_hosts   names, beside those of this machine itself, by which a browser may call the server
     """
 
@@ -33,4 +36,7 @@ class Settings(BaseSettings):
     poll_seconds: Annotated[float, Gt(0)] = 0.5
     reaper_seconds: Annotated[float, Gt(0)] = 2.0
     cohort: Annotated[int, Ge(1), Le(256)] | None = None
+    largest_upload: Annotated[int, Ge(1)] = 256 * 2**20
+    largest_dataset: Annotated[int, Ge(1), Le(2**31)] = 2**31
+    quota_storage: Annotated[int, Ge(0)] | None = None
     allowed_hosts: tuple[str, ...] = ()

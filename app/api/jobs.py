@@ -6,12 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 
-from app import jobs
+from app import jobs, submission
 from app.api.answers import JobAnswer, JobPage, State
 from app.api.given import Config, Db, Known, Own, Submitter
 from app.api.shape import shaped
 from app.problems import documented
-from search.problem import examine
 from search.spec import JobSpec, dump
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -28,14 +27,17 @@ Text = Annotated[str | None, Query(max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$
     "",
     status_code=201,
     response_model=JobAnswer,
-    responses={200: {"model": JobAnswer, "description": "Submitted before with this key"}, **documented(413, 415, 422)},
+    responses={
+        200: {"model": JobAnswer, "description": "Submitted before with this key"},
+        **documented(404, 409, 413, 415, 422),
+    },
 )
 def submit(
     spec: JobSpec, config: Config, db: Db, caller: Submitter, response: Response, idempotency_key: Key = None
 ) -> JobAnswer:
     """Queues a job. What only its data or shapes can show is refused here too, and nothing is created then."""
-    problem = examine(spec, config.data_dir)
-    job, created = jobs.submit(db, spec, problem, owner=caller.owner, key=idempotency_key, body_hash=_hash(spec))
+    found, problem = submission.examined(db, config, spec, caller)
+    job, created = jobs.submit(db, found, problem, owner=caller.owner, key=idempotency_key, body_hash=_hash(spec))
     response.headers["Location"] = f"/api/v1/jobs/{job.id}"
     response.status_code = 201 if created else 200
     return shaped(db, [job])[0]

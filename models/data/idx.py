@@ -57,9 +57,9 @@ def _read_member(archive: zipfile.ZipFile, name: str, part: str, largest: int) -
             try:
                 with archive.open(member) as file:
                     if not member.endswith(".gz"):
-                        return _values(file, what, dimensions, packed, largest)
+                        return _values(file, what, dimensions, packed, 1, largest)
                     with gzip.open(file) as unpacked:
-                        return _values(cast(IO[bytes], unpacked), what, dimensions, packed, largest)
+                        return _values(cast(IO[bytes], unpacked), what, dimensions, packed, DENSEST, largest)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise DataError(f"{what}: the gzip data is damaged or truncated ({error})") from None
     raise DataError(f"{name}: {part}.gz is missing; a zip of idx files holds {', '.join(PARTS)}, plain or .gz")
@@ -69,18 +69,19 @@ def read(path: Path, name: str, dimensions: int) -> NDArray[np.uint8]:
     """The array in a file of unsigned bytes with this many dimensions. Raises: DataError, naming `name`."""
     try:
         with _opened(path) as file:
-            return _values(file, name, dimensions, path.stat().st_size, LARGEST)
+            ratio = DENSEST if path.suffix == ".gz" else 1
+            return _values(file, name, dimensions, path.stat().st_size, ratio, LARGEST)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{name}: the gzip data is damaged or truncated ({error})") from None
     except OSError as error:
         raise DataError(f"{name}: {error.strerror}") from None
 
 
-def _values(file: IO[bytes], name: str, dimensions: int, packed: int, most: int) -> NDArray[np.uint8]:
-    """packed: bytes of the file as it is stored; most: bytes that are read"""
+def _values(file: IO[bytes], name: str, dimensions: int, packed: int, ratio: int, most: int) -> NDArray[np.uint8]:
+    """packed: bytes of the file as it is stored, each of at most `ratio` bytes; most: bytes that are read"""
     sizes = _sizes(file, name, dimensions)
     count = math.prod(sizes)
-    if count > (packed * DENSEST if isinstance(file, gzip.GzipFile) else packed):
+    if count > packed * ratio:
         raise DataError(f"{name}: its header says {sizes}, more than a file of {packed:,} bytes can hold")
     if count > most:
         raise DataError(f"{name}: its header says {sizes}, {count:,} values; at most {most:,} are read")
