@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import bench, jobs, run, serving
+from app.cli import bench, data, jobs, run, serving
 from app.cli.failures import report_failures
 
 cli = typer.Typer(
@@ -30,6 +30,7 @@ for command in (
 ):
     cli.command()(command)
 cli.add_typer(bench.bench)
+cli.add_typer(data.data)
 
 
 def _print_version(asked: bool) -> None:
