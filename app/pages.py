@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
-from app import events, jobs, reports, runs, standing
+from app import dataset_pages, events, jobs, reports, runs, standing
 from app.api.answers import State
 from app.api.given import Db, Known, Own
 from app.api.jobs import Text
@@ -35,6 +35,7 @@ router = APIRouter(include_in_schema=False)
 
 def install(app: FastAPI) -> None:
     app.include_router(router)
+    app.include_router(dataset_pages.router)
     app.mount("/ui/static", StaticFiles(directory=STATIC))
 
 
