@@ -9,11 +9,12 @@ from typing import Any, Literal
 from optuna.storages import BaseStorage
 from sqlalchemy import Engine
 
-from app import endings, fences, jobs, runs
+from app import endings, fences, jobs, runs, uploads
 from app.claims import Claim
 from app.database import clock, now
 from app.line import Done, Epoch, Failed, Line
 from app.settings import Settings
+from models.data import Upload
 from search import early_stopping, gradual_start, study
 from search.problem import problem_from
 from search.spec import dump, parse
@@ -49,10 +50,15 @@ class Attendance:
         self._renewed = self._looked = time.monotonic()
 
     def prepare(self, stopping: Callable[[], bool]) -> Ending | None:
-        """Trains what the slot's point follows from, where it is the start of a pruning run that nobody has trained.
+        """Has the data at hand. Trains what the slot's point follows from, where it is the start of a pruning run that
+        nobody has trained.
 
-        None once the point can be asked for; else how the run has ended before. Raises: app.line.Died.
+        None once the point can be asked for; else how the run has ended before. Raises: app.line.Died;
+        blobs.BlobNotFound, uploads.Damaged.
         """
+        if isinstance(self._spec.data, Upload):
+            assert self._spec.data.sha256 is not None, "filled in where the job was submitted"
+            uploads.fetch(self._db, self._settings.state_dir, self._spec.data.sha256, self._renew_in_time)
         problem = problem_from(self._job.problem)
         of_search = self._claim.stage == "search" and self._claim.assignment is None
         if not of_search or not awaits_pruning(self._spec, problem, self._claim.ordinal):
@@ -72,7 +78,10 @@ class Attendance:
         return None
 
     def begin(self) -> None:
-        """Decides what is trained and has the training begin. Raises: NoPoint; app.line.Died."""
+        """Decides what is trained and has the training begin.
+
+        Raises: NoPoint; app.line.Died.
+        """
         jobs.open_study(self._db, self._storage, self._job)
         with fences.fence(self._db, self._claim, "asking") as connection:
             # Inside: nobody else can ask for this slot meanwhile, so that it never has two trials of Optuna.
@@ -134,15 +143,19 @@ class Attendance:
     def _look(self) -> Ending | None:
         """Stores what there is, renews the lease in time; how the run ends where its job is paused or cancelled."""
         self._looked = time.monotonic()
-        if not self._store() and time.monotonic() - self._renewed >= self._settings.lease_seconds / 3:
-            fences.renew(self._db, self._claim, now(self._db), self._settings.lease_seconds)
-            self._renewed = time.monotonic()
+        if not self._store():
+            self._renew_in_time()
         match jobs.halted(self._db, self._job.id):
             case "cancelled":
                 return Ending("cancelled")
             case "paused":
                 return Ending("released")
         return None
+
+    def _renew_in_time(self) -> None:
+        if time.monotonic() - self._renewed >= self._settings.lease_seconds / 3:
+            fences.renew(self._db, self._claim, now(self._db), self._settings.lease_seconds)
+            self._renewed = time.monotonic()
 
     def _store(self) -> bool:
         if not self._unstored:

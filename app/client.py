@@ -3,11 +3,11 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import httpx2
 
@@ -18,7 +18,11 @@ REQUEST_TIMEOUT = 30.0  # seconds; loading a large data set happens while a job 
 SILENCE = 45.0  # seconds without a byte before a stream counts as broken; the server sends a ping every 15
 RECONNECT_AFTER = 0.5  # seconds between two attempts
 
+UPLOAD_TIMEOUT = 600.0  # seconds; what was sent is stored before the answer
+PIECE = 256 * 1024  # bytes
+
 Job = dict[str, Any]
+Dataset = dict[str, Any]
 
 
 class Refused(Exception):
@@ -150,6 +154,38 @@ class Client:
         answer = self._call("GET", "/audit", params=_given(asked))
         return answer["items"], answer["next_cursor"]
 
+    def upload(
+        self, name: str, file: BinaryIO, size: int, label: str = "label", sent: Callable[[int], None] = lambda _: None
+    ) -> Dataset:
+        """The new data set, or the one of this name that has the same file already.
+
+        size   bytes that are left in the file
+        label  the target column, of a table
+        sent   called with the bytes sent so far
+        """
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        asked = {"name": name, "label": label}
+        timeout = httpx2.Timeout(REQUEST_TIMEOUT, read=UPLOAD_TIMEOUT)
+        return self._call(
+            "POST", "/datasets", params=asked, headers=headers, content=_pieces(file, sent), timeout=timeout
+        )
+
+    def datasets(self) -> Iterator[Dataset]:
+        """Every data set, newest first, page by page."""
+        asked: dict[str, Any] = {"limit": 100}
+        while True:
+            answer = self._call("GET", "/datasets", params=asked)
+            yield from answer["items"]
+            if answer["next_cursor"] is None:
+                return
+            asked["cursor"] = answer["next_cursor"]
+
+    def dataset(self, dataset_id: str) -> Dataset:
+        return self._call("GET", f"/datasets/{dataset_id}")
+
+    def delete_dataset(self, dataset_id: str) -> None:
+        self._request("DELETE", f"/datasets/{dataset_id}")
+
     def is_ready(self) -> bool:
         try:
             return self._http.get("/readyz").status_code == HTTPStatus.OK
@@ -192,22 +228,18 @@ class Client:
                 if sent.id:
                     yield Event(int(sent.id), sent.event, json.loads(sent.data))
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        json: Mapping[str, Any] | None = None,
-        params: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> dict[str, Any]:
+    def _call(self, method: str, path: str, **given: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self._request(method, path, **given).json()
+        return answer
+
+    def _request(self, method: str, path: str, **given: Any) -> httpx2.Response:
         try:
-            response = self._http.request(method, f"/api/v1{path}", json=json, params=params, headers=headers)
+            response = self._http.request(method, f"/api/v1{path}", **given)
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
         if not response.is_success:
             raise _refused(response)
-        answer: dict[str, Any] = response.json()
-        return answer
+        return response
 
     def _unreachable(self, error: Exception) -> Unreachable:
         return Unreachable(f"no server answers at {self.url} ({error or type(error).__name__})")
@@ -215,6 +247,14 @@ class Client:
 
 def _given(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value is not None}
+
+
+def _pieces(file: BinaryIO, sent: Callable[[int], None]) -> Iterator[bytes]:
+    total = 0
+    while piece := file.read(PIECE):
+        yield piece
+        total += len(piece)
+        sent(total)
 
 
 def _refused(response: httpx2.Response) -> Refused:

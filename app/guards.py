@@ -1,7 +1,11 @@
-"""What is refused whoever asks: foreign Host and Origin, bodies of another kind, too large or too slow."""
+"""What is refused whoever asks: foreign Host and Origin, bodies of another kind, too large or too slow.
+
+One route takes files. A form cannot send their types, and a script elsewhere would be asked for its origin first.
+"""
 
 import asyncio
 from collections.abc import Collection
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from fastapi.responses import Response
@@ -12,38 +16,53 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import problems
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+UPLOADS = "/api/v1/datasets"
+FORMS, JSON = ("application/x-www-form-urlencoded",), ("application/json",)
+FILES = ("application/octet-stream", "text/csv", "application/zip")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """size: bytes; seconds: from the first look at a body to its last byte."""
+
+    size: int
+    seconds: float
 
 
 class Guards:
     """ASGI middleware. Refuses a request before any route sees it.
 
-    hosts         names that may stand in `Host`, ports apart; a rebound DNS name is not among them
-    largest_body  bytes
-    body_seconds  from the first look at a body to its last byte
+    hosts     names that may stand in `Host`, ports apart; a rebound DNS name is not among them
+    ordinary  of a body
+    upload    of the body of an upload
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str], largest_body: int, body_seconds: float) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str], ordinary: Limits, upload: Limits) -> None:
         self.app = app
         self.hosts = frozenset(hosts)
-        self.largest_body = largest_body
-        self.body_seconds = body_seconds
+        self.ordinary = ordinary
+        self.upload = upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        is_upload = scope["path"] == UPLOADS and scope["method"] in ("POST", "PUT")
+        limits = self.upload if is_upload else self.ordinary
+        kinds = FILES if is_upload else FORMS if scope["path"].startswith("/ui/") else JSON
+        if is_upload and scope["method"] == "PUT":
+            kinds = (*kinds, "")  # `curl -T` names none; no page elsewhere may PUT
         refusal = (
             _host_refusal(headers, self.hosts)
             or _origin_refusal(scope["method"], headers)
-            or _body_refusal(scope["path"], headers, self.largest_body)
+            or _body_refusal(headers, limits.size, kinds)
         )
         if refusal is not None:
             await refusal(scope, receive, send)
         else:
-            await self.app(scope, _limited(receive, self.largest_body, self.body_seconds), send)
+            await self.app(scope, _limited(receive, limits.size, limits.seconds), send)
 
 
 def _host_refusal(headers: Headers, hosts: frozenset[str]) -> Response | None:
@@ -70,7 +89,7 @@ def _origin_refusal(method: str, headers: Headers) -> Response | None:
     return None
 
 
-def _body_refusal(path: str, headers: Headers, largest_body: int) -> Response | None:
+def _body_refusal(headers: Headers, largest_body: int, kinds: Collection[str]) -> Response | None:
     length = headers.get("content-length", "0")
     if not (length.isascii() and length.isdecimal()):
         return problems.respond(400, f"Content-Length {length!r} is not a number.")
@@ -78,9 +97,8 @@ def _body_refusal(path: str, headers: Headers, largest_body: int) -> Response | 
         return problems.respond(413, _too_large(largest_body))
     has_body = int(length) > 0 or "transfer-encoding" in headers
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    accepted = FORM if path.startswith("/ui/") else JSON
-    if has_body and kind != accepted:
-        return problems.respond(415, f"Content-Type {kind!r} is not accepted; send {accepted}.")
+    if has_body and kind not in kinds:
+        return problems.respond(415, f"Content-Type {kind!r} is not accepted; send {' or '.join(filter(None, kinds))}.")
     return None
 
 

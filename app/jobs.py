@@ -3,9 +3,6 @@
 Its owner halts and changes it: `pauses`, `revisions`. Workers move it on: `claims`, `endings`, `advance`.
 """
 
-import base64
-import binascii
-import math
 import re
 import uuid
 from dataclasses import dataclass, fields
@@ -15,10 +12,11 @@ from optuna.storages import BaseStorage
 from sqlalchemy import Connection, Engine, Row, insert, null, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
-from app import audit, events, quotas, tables
+from app import audit, cursors, events, quotas, tables
 from app.callers import LOCAL, Caller
 from app.database import clock, reading
 from app.quotas import UNLIMITED, Quotas
+from models.data import Upload
 from search import study
 from search.problem import Problem, problem_json
 from search.spec import JobSpec, dump, parse
@@ -39,12 +37,12 @@ class JobFinished(ValueError):
     """The job has ended: there is nothing left to cancel, pause or change."""
 
 
+class DatasetGone(LookupError):
+    """The data set that the job trains on was deleted while the job was submitted."""
+
+
 class IdempotencyConflict(ValueError):
     """This Idempotency-Key was used before, with another body."""
-
-
-class InvalidCursor(ValueError):
-    """The cursor is not one that a list gave."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def submit(
 ) -> tuple[Job, bool]:
     """Queues a job of the caller's; True where it is new, False where the same key and body made it before.
 
-    Raises: IdempotencyConflict, QuotaExceeded.
+    Raises: IdempotencyConflict, QuotaExceeded, DatasetGone.
     """
     owner = by.owner
     try:
@@ -150,11 +148,11 @@ def page(
 
     text  looked for in their names
 
-    Raises: InvalidCursor.
+    Raises: cursors.InvalidCursor.
     """
     query = select(*_columns("report")).order_by(_jobs.created.desc(), _jobs.id.desc()).limit(limit + 1)
     if cursor is not None:
-        query = query.where(tuple_(_jobs.created, _jobs.id) < tuple_(*_place(cursor)))
+        query = query.where(tuple_(_jobs.created, _jobs.id) < tuple_(*cursors.place(cursor)))
     if state is not None:
         query = query.where(_jobs.state == state)
     if text is not None:
@@ -166,7 +164,7 @@ def page(
     with reading(db) as connection:
         found = [_job(row) for row in connection.execute(query)]
     shown = found[:limit]
-    return shown, _cursor(shown[-1]) if len(found) > limit else None
+    return shown, cursors.cursor(shown[-1].created, shown[-1].id) if len(found) > limit else None
 
 
 def share(db: Engine, job_id: str, shared: bool, by: Caller = LOCAL) -> Job:
@@ -255,6 +253,8 @@ def keep_problem(connection: Connection, job_id: str, problem: Problem) -> None:
 
 
 def _insert(connection: Connection, spec: JobSpec, problem: Problem, owner: str, at: float) -> str:
+    if isinstance(spec.data, Upload):
+        hold_data(connection, spec.data)
     job_id = uuid.uuid4().hex
     minutes = spec.search.max_minutes
     connection.execute(
@@ -281,6 +281,14 @@ def _insert(connection: Connection, spec: JobSpec, problem: Problem, owner: str,
     return job_id
 
 
+def hold_data(connection: Connection, data: Upload) -> None:
+    """Raises: DatasetGone."""
+    # Locked against `datasets.remove`, which looks for unfinished jobs: it finds this one, or was there before.
+    held = select(tables.datasets.c.id).where(tables.datasets.c.id == data.id, tables.datasets.c.sha256 == data.sha256)
+    if connection.execute(held.with_for_update(read=True)).first() is None:
+        raise DatasetGone(f"the data set {data.name!r} has been deleted")
+
+
 def _same(connection: Connection, owner: str, key: str, body_hash: str | None) -> str | None:
     used = tables.idempotency.c
     row = connection.execute(select(used.job_id, used.body_hash).where(used.owner == owner, used.key == key)).first()
@@ -298,18 +306,3 @@ def _columns(*left_out: str) -> list[Any]:
 
 def _job(row: Row[Any]) -> Job:
     return Job(**row._mapping)
-
-
-def _cursor(job: Job) -> str:
-    return base64.urlsafe_b64encode(f"{job.created!r} {job.id}".encode()).decode()
-
-
-def _place(cursor: str) -> tuple[float, str]:
-    try:
-        created, job_id = base64.urlsafe_b64decode(cursor.encode("ascii", "strict")).decode().split(" ")
-        place = float(created), job_id
-    except (ValueError, binascii.Error):
-        place = math.nan, ""
-    if not math.isfinite(place[0]) or not _ID.fullmatch(job_id := place[1]):
-        raise InvalidCursor(f"{cursor!r} is not a cursor that a list of jobs gave")
-    return place[0], job_id

@@ -8,9 +8,9 @@ from importlib.metadata import version
 from fastapi import APIRouter, FastAPI
 
 from app import dashboard, database, firstkey, metrics, pages, problems
-from app.api import audit, events, health, jobs, keys, results
+from app.api import audit, datasets, events, health, jobs, keys, results
 from app.gate import FAILURES_PER_MINUTE, Gate
-from app.guards import LOOPBACK, Guards
+from app.guards import LOOPBACK, Guards, Limits
 from app.headers import Headers
 from app.rates import Rate
 from app.request_times import RequestTimes, watch_database
@@ -49,8 +49,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(
         Guards,
         hosts=LOOPBACK | set(settings.allowed_hosts),
-        largest_body=settings.largest_body,
-        body_seconds=settings.body_seconds,
+        ordinary=Limits(settings.largest_body, settings.body_seconds),
+        upload=Limits(settings.largest_upload, settings.upload_seconds),
     )
     app.add_middleware(Headers)
     app.add_middleware(RequestTimes, registry=app.state.metrics)
@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _api() -> APIRouter:
     api = APIRouter(prefix="/api/v1")
-    for part in (jobs, results, events, keys, audit):
+    for part in (jobs, results, events, datasets, keys, audit):
         api.include_router(part.router)
     return api
 

@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
-from app import events, jobs, login, pauses, reports, runs, standing, submission
+from app import dataset_pages, events, jobs, login, pauses, reports, runs, standing, submission
 from app.api.answers import State
 from app.api.given import Config, Db, Known, Looking, Own, Submitter
 from app.api.jobs import Text
@@ -21,7 +21,6 @@ from app.callers import Caller
 from app.drawing import draw
 from app.figures import chosen_trial, figures
 from app.jobs import Job
-from app.quotas import Quotas
 from app.runs import RunRow
 from app.standing import Standing
 from search.problem import problem_from
@@ -40,6 +39,7 @@ router = APIRouter(include_in_schema=False)
 def install(app: FastAPI) -> None:
     app.include_router(login.router)
     app.include_router(router)
+    app.include_router(dataset_pages.router)
     app.mount("/ui/static", StaticFiles(directory=STATIC))
 
 
@@ -121,7 +121,7 @@ def resume(job: Own, db: Db, caller: Submitter) -> Response:
 @router.post("/ui/jobs/{job_id}/clone")
 def clone(job: Known, config: Config, db: Db, caller: Submitter) -> Response:
     spec = submission.merged(job.spec, {})
-    made, _ = submission.submit(db, config.data_dir, spec, caller, allowed=Quotas.of(config))
+    made, _ = submission.submit(db, config, spec, caller)
     return RedirectResponse(f"/ui/jobs/{made.id}", status_code=303)
 
 

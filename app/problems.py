@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app import jobs, keys, pauses, quotas, reports, revisions
+from app import blobs, cursors, datasets, jobs, keys, pauses, quotas, reports, revisions
 from app.callers import NotAllowed
 from app.headers import EVERYWHERE
 from app.readiness import NotReady
@@ -36,8 +36,15 @@ STATUS: dict[type[Exception], int] = {
     revisions.NotNow: 409,
     reports.TrialNotFound: 404,
     topologies.NotKept: 409,
+    blobs.BlobNotFound: 404,
+    jobs.DatasetGone: 404,
+    datasets.DatasetNotFound: 404,
+    datasets.DatasetNotReady: 409,
+    datasets.DatasetInUse: 409,
+    datasets.NameTaken: 409,
+    datasets.StorageFull: 413,
     jobs.IdempotencyConflict: 422,
-    jobs.InvalidCursor: 422,
+    cursors.InvalidCursor: 422,
     NotReady: 503,
     OperationalError: 503,
 }

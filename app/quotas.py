@@ -1,4 +1,4 @@
-"""How much one owner may have at once: unfinished jobs, their trials, stored bytes."""
+"""How much one owner may have at once: unfinished jobs and their trials. Stored bytes: `datasets`."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -18,15 +18,14 @@ class QuotaExceeded(Exception):
 
 @dataclass(frozen=True)
 class Quotas:
-    """None: no limit. jobs: unfinished; trials: asked of unfinished jobs; storage: bytes."""
+    """None: no limit. jobs: unfinished; trials: asked of unfinished jobs."""
 
     jobs: int | None = None
     trials: int | None = None
-    storage: int | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(settings.quota_jobs, settings.quota_trials, settings.quota_storage)
+        return cls(settings.quota_jobs, settings.quota_trials)
 
 
 UNLIMITED = Quotas()
@@ -52,11 +51,6 @@ def check(connection: Connection, owner: str, quotas: Quotas, jobs: int, trials:
     has_jobs, has_trials = connection.execute(counted).one()
     _within("unfinished jobs", owner, has_jobs, jobs, quotas.jobs)
     _within("trials asked of unfinished jobs", owner, int(has_trials), trials, quotas.trials)
-
-
-def check_storage(owner: str, quotas: Quotas, held: int, more: int) -> None:
-    """Whether `more` bytes beside those `held` are within bounds. Raises: QuotaExceeded."""
-    _within("bytes stored", owner, held, more, quotas.storage)
 
 
 def _within(what: str, owner: str, has: int, more: int, allowed: int | None) -> None:

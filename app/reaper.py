@@ -8,7 +8,7 @@ from optuna.storages import BaseStorage
 from sqlalchemy import Engine, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from app import endings, jobs, runs, tables
+from app import blobs, endings, jobs, runs, tables, validations
 from app.advance import advance, stalled
 from app.database import clock, engine, now, optuna_storage, reading
 from app.settings import Settings
@@ -51,6 +51,8 @@ class Reaper:
         if not _lead(db, self._id, 5 * self._settings.reaper_seconds):
             return
         endings.sweep(db, storage, self._settings.max_attempts)
+        validations.sweep(db, now(db), self._settings.max_attempts)
+        blobs.clean_up(db)
         for job_id in stalled(db):
             advance(db, job_id)
         for job_id, finished in _just_ended(db) - self._settled:

@@ -13,6 +13,7 @@ from app.callers import LOCAL, Caller
 from app.database import clock
 from app.jobs import Job
 from app.quotas import UNLIMITED, Quotas
+from models.data import Upload
 from models.types import setting
 from search.faults import InvalidSpec, faults
 from search.further import further
@@ -60,7 +61,8 @@ def revise(db: Engine, job_id: str, changes: Mapping[str, Any], by: Caller = LOC
     Its confirmation is then made anew, with all trials. The runs of the earlier one stay as rows, under the stages
     `shortlist:1` and `final:1` (2, 3, ... the next times), and its verdict stays in `earlier`.
 
-    Raises: app.jobs.JobNotFound, app.jobs.JobFinished, NotNow, InvalidSpec, QuotaExceeded; then nothing is changed.
+    Raises: app.jobs.JobNotFound, app.jobs.JobFinished, NotNow, InvalidSpec, QuotaExceeded,
+    app.jobs.DatasetGone; then nothing is changed.
     """
     owner = jobs.get(db, job_id).owner
     with db.begin() as connection:
@@ -75,6 +77,8 @@ def revise(db: Engine, job_id: str, changes: Mapping[str, Any], by: Caller = LOC
             values["trials"] = asked.search.trials
             connection.execute(update(tables.jobs).where(_jobs.id == job_id).values(**values))
             if job.state == "completed":
+                if isinstance(spec.data, Upload):
+                    jobs.hold_data(connection, spec.data)
                 _reopen(connection, job)
             audit.add(connection, by, "job.changed", job_id, changes)
             events.add(connection, job_id, "job.changed", changes)

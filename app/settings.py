@@ -21,13 +21,16 @@ class Settings(BaseSettings):
     reaper_seconds  the server looks for what was left lying so often
     cohort          a worker trains so many trials at once, as one batched program; None: 32 on a CUDA device, else 1
     log_format      text for people, json for a collector of logs: one object a line
+    largest_upload  bytes of an uploaded file
+    largest_dataset bytes of its arrays, as they are stored and as they are trained on
+    upload_seconds  a file must have come within so long
     allowed_hosts   names, beside those of this machine itself, by which a browser may call the server
 
     first_key, first_key_file   an administrator's key, or the file that holds it, made when there is none yet
     trusted_proxies       addresses whose X-Forwarded-For and X-Forwarded-Proto are believed
     quota_jobs            unfinished jobs that one owner may have; None: any number
     quota_trials          trials that one owner may have asked of unfinished jobs
-    quota_storage         bytes that one owner may have stored
+    quota_storage         bytes that the uploaded files of one owner may have together
     requests_per_minute   of one key
     largest_body          bytes; a job is a few hundred
     body_seconds          a body must have come within so long
@@ -46,6 +49,9 @@ class Settings(BaseSettings):
     reaper_seconds: Annotated[float, Gt(0)] = 2.0
     cohort: Annotated[int, Ge(1), Le(256)] | None = None
     log_format: Literal["text", "json"] = "text"
+    largest_upload: Annotated[int, Ge(1)] = 256 * 2**20
+    largest_dataset: Annotated[int, Ge(1), Le(2**31)] = 2**31
+    upload_seconds: Annotated[float, Gt(0)] = 1800.0
     allowed_hosts: tuple[str, ...] = ()
     first_key: SecretStr | None = None
     first_key_file: Path | None = None

@@ -3,35 +3,29 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
 
 from app import earlier, jobs
 from app.callers import Caller
+from app.data_of_job import examined
 from app.jobs import Job
-from app.quotas import UNLIMITED, Quotas
-from search.problem import examine
+from app.quotas import Quotas
+from app.settings import Settings
 from search.spec import JobSpec, dump, parse
 from search.warm_start import warmed
 
 
-def submit(
-    db: Engine,
-    data_dir: Path | None,
-    spec: JobSpec,
-    caller: Caller,
-    key: str | None = None,
-    allowed: Quotas = UNLIMITED,
-) -> tuple[Job, bool]:
+def submit(db: Engine, settings: Settings, spec: JobSpec, caller: Caller, key: str | None = None) -> tuple[Job, bool]:
     """Queues a job; True where it is new, False where the same key and job made it before.
 
     Raises: InvalidSpec for what only the data, its shapes or the jobs it starts from show;
-        app.jobs.IdempotencyConflict, QuotaExceeded. Then nothing is made.
+        DatasetNotFound, DatasetNotReady; app.jobs.IdempotencyConflict, QuotaExceeded. Then nothing is made.
     """
-    problem = warmed(spec, examine(spec, data_dir), earlier.networks(db, caller, spec))
-    return jobs.submit(db, spec, problem, caller, key, _hash(spec), allowed)
+    found, problem = examined(db, settings, spec, caller)
+    warm = warmed(found, problem, earlier.networks(db, caller, found))
+    return jobs.submit(db, found, warm, caller, key, _hash(spec), Quotas.of(settings))
 
 
 def merged(spec: Mapping[str, Any], changes: Mapping[str, Any]) -> JobSpec:

@@ -9,6 +9,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -173,4 +174,45 @@ audit = Table(
     Column("address", Text),
     Column("detail", _json(), nullable=False),
     sqlite_autoincrement=True,
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("size", BigInteger, nullable=False),  # bytes
+    Column("created", Float, nullable=False),
+    Column("touched", Float, nullable=False),  # when it was last written to
+    Column("complete", Boolean, nullable=False),
+)
+
+blob_chunks = Table(
+    "blob_chunks",
+    metadata,
+    Column("sha256", String(64), ForeignKey("blobs.sha256"), primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("sha256", String(64), ForeignKey("blobs.sha256"), nullable=False),
+    Column("size", BigInteger, nullable=False),  # bytes
+    Column("format", String(8)),  # once it was read
+    Column("label", Text, nullable=False),  # the target column, of a table
+    Column("state", String(16), nullable=False),
+    Column("preview", _json()),
+    Column("error", Text),
+    Column("created", Float, nullable=False),
+    Column("attempt", Integer, nullable=False),  # how often a worker began to read it
+    Column("worker_id", Text),
+    Column("lease_until", Float),
+    UniqueConstraint("owner", "name"),
+    Index(None, "created", "id"),
+    Index(None, "state"),
+    Index(None, "sha256"),
 )

@@ -1,7 +1,7 @@
 """How the pages write numbers, times and settings for a reader."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -100,4 +100,54 @@ def _setting(value: Any) -> str:
     return str(value)
 
 
-FILTERS = (whole, short, percent, points, number, probability, duration, iso, stamp, bound, network, data, settings)
+def size(count: float) -> str:
+    """Bytes: 1536 -> 1.5 KiB"""
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} bytes" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def shape(sizes: Sequence[int] | None) -> str:
+    """[3, 32, 32] -> 3 × 32 × 32"""
+    return NONE if sizes is None else " × ".join(map(str, sizes))
+
+
+def preview(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is in a data set, line by line."""
+    test = "" if found["test"] is None else f", and {whole(found['test'])} in a test part of their own"
+    counted = [f"{name} ({count:,})" for name, count in zip(found["labels"], found["counts"], strict=True)]
+    more = found["classes"] - len(counted)
+    lines = [
+        ("samples", f"{whole(found['samples'])}{test}"),
+        ("shape", f"{shape(found['shape'])}, {found['dtype']}"),
+        ("range", f"{number(found['min'])} to {number(found['max'])}"),
+        ("classes", f"{found['classes']:,}: {', '.join(counted)}{f' and {more:,} more' if more else ''}"),
+        ("rarest", f"{whole(found['smallest'])} samples"),
+    ]
+    if found["constant"]:
+        at = ", ".join(map(str, found["constant_at"]))
+        others = ", ..." if found["constant"] > len(found["constant_at"]) else ""
+        lines.append(("constant", f"{whole(found['constant'])} features, counted from 0: {at}{others}"))
+    return lines
+
+
+FILTERS = (
+    whole,
+    short,
+    percent,
+    points,
+    number,
+    probability,
+    duration,
+    iso,
+    stamp,
+    bound,
+    network,
+    data,
+    settings,
+    size,
+    shape,
+    preview,
+)

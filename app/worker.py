@@ -13,14 +13,16 @@ from collections.abc import Callable
 
 from sqlalchemy import delete, insert, update
 
-from app import claims, cohort, endings, logs, state, tables
+from app import claims, cohort, endings, logs, state, tables, uploads, validations, validator
 from app.attendance import Attendance, Ending, NoPoint
+from app.blobs import BlobNotFound
 from app.claims import Claim
 from app.database import engine, now, optuna_storage, upgrade
 from app.fences import Fenced
 from app.line import Died, Line, NoTrainer
 from app.settings import Settings
 from app.trainer import Trainer
+from models.data.upload import kept_in
 from search import cohorts, trials
 
 SEEN_SECONDS = 10.0  # a worker says so often that it is there
@@ -33,10 +35,11 @@ def main(settings: Settings) -> None:
     upgrade(settings)
     trials.warm_up(state.crossover_file(settings.state_dir))
     size = cohorts.size(settings.cohort)
-    if size > 1:
-        cohort.work(size, settings.data_dir, lambda lane: supervise(settings, lane))
-    else:
-        supervise(settings, lambda: Trainer(settings.data_dir))
+    with kept_in(uploads.folder(settings.state_dir)):
+        if size > 1:
+            cohort.work(size, settings.data_dir, lambda lane: supervise(settings, lane))
+        else:
+            supervise(settings, lambda: Trainer(settings.data_dir))
 
 
 def supervise(settings: Settings, make_trainer: Callable[[], Line]) -> None:
@@ -84,6 +87,19 @@ class Supervisor:
             self._replace_trainer()
             return True
         endings.sweep(self._db, self._storage, self._settings.max_attempts)
+        validations.sweep(self._db, now(self._db), self._settings.max_attempts)
+        return self._validate() or self._train()
+
+    def _validate(self) -> bool:
+        held = validations.claim(self._db, self._id, now(self._db), self._settings.lease_seconds)
+        if held is not None:
+            try:
+                validator.attend(self._settings, self._db, held, self._disconnect, self._is_stopping)
+            except Fenced as error:
+                log.warning("%s went to another worker", error)
+        return held is not None
+
+    def _train(self) -> bool:
         claim = claims.claim(self._db, self._id, self._host, now(self._db), self._settings.lease_seconds)
         if claim is not None:
             with logs.about(claim):
@@ -108,7 +124,7 @@ class Supervisor:
                 return ended
             attendance.begin()
             return attendance.follow(self._is_stopping)
-        except NoPoint as error:
+        except (NoPoint, BlobNotFound, uploads.Damaged) as error:
             log.warning("%s", error)
             return Ending("failed", error=str(error))
         except Died as error:

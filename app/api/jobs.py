@@ -36,14 +36,14 @@ Owner = Annotated[str | None, Query(max_length=120, pattern=r"^[^\x00-\x1f\x7f]*
     response_model=JobAnswer,
     responses={
         200: {"model": JobAnswer, "description": "Submitted before with this key"},
-        **documented(408, 413, 415, 422),
+        **documented(404, 408, 409, 413, 415, 422),
     },
 )
 def submit(
     spec: JobSpec, config: Config, db: Db, caller: Submitter, response: Response, idempotency_key: Key = None
 ) -> JobAnswer:
     """Queues a job. What only its data or shapes can show is refused here too, and nothing is created then."""
-    job, created = submission.submit(db, config.data_dir, spec, caller, idempotency_key, Quotas.of(config))
+    job, created = submission.submit(db, config, spec, caller, idempotency_key)
     return _submitted(db, job, created, response)
 
 
@@ -127,9 +127,7 @@ def clone(
 ) -> JobAnswer:
     """Queues a job like this one, with these fields of it changed. It is examined like any submission."""
     spec = submission.merged(like.spec, changes or {})
-    return _submitted(
-        db, *submission.submit(db, config.data_dir, spec, caller, idempotency_key, Quotas.of(config)), response
-    )
+    return _submitted(db, *submission.submit(db, config, spec, caller, idempotency_key), response)
 
 
 def _submitted(db: Db, job: Job, created: bool, response: Response) -> JobAnswer:

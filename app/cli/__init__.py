@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import bench, db, jobs, keys, revising, run, serving
+from app.cli import bench, data, db, jobs, keys, revising, run, serving
 from app.cli.failures import report_failures
 
 cli = typer.Typer(
@@ -39,6 +39,7 @@ for command in (
 cli.add_typer(keys.keys)
 cli.add_typer(bench.bench)
 cli.add_typer(db.db)
+cli.add_typer(data.data)
 
 
 def _print_version(asked: bool) -> None:

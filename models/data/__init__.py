@@ -7,6 +7,7 @@ from models.data.files import Files as Files
 from models.data.mnist1d import MNIST1D as MNIST1D
 from models.data.openml import OpenML as OpenML
 from models.data.text import Text as Text
+from models.data.upload import Upload as Upload
 from models.types import ByKind
 
-AnyData = Annotated[Bundled | MNIST1D | Files | OpenML | Text, ByKind()]
+AnyData = Annotated[Bundled | MNIST1D | Files | OpenML | Text | Upload, ByKind()]

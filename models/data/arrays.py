@@ -39,18 +39,18 @@ def data_set(name: str, arrays: Arrays, test: float | None, limit: int | None, s
 
     Raises: DataError.
     """
-    x, y, x_test, y_test = _inputs(name, "x", arrays.x), arrays.y, arrays.x_test, arrays.y_test
-    _check_lengths(name, x, y)
+    x, y, x_test, y_test = inputs(name, "x", arrays.x), arrays.y, arrays.x_test, arrays.y_test
+    check_lengths(name, x, y)
     if x_test is None or y_test is None:
-        codes, classes = _numbered(name, y)
+        codes, classes = numbered(name, y)
         kept, held_out = hold_out(torch.from_numpy(codes), classes, 0.2 if test is None else test, seed, "data.test")
         x, codes, x_test, codes_test = x[kept], codes[kept], x[held_out], codes[held_out]
     else:
         if test is not None:
             raise DataError(f"data.test: {test} is not allowed; {name} has an official test part of {len(y_test)}")
-        x_test = _inputs(f"{name} (test part)", "x", x_test)
-        _check_lengths(f"{name} (test part)", x_test, y_test)
-        codes, codes_test, classes = _numbered_alike(name, y, y_test)
+        x_test = inputs(f"{name} (test part)", "x", x_test)
+        check_lengths(f"{name} (test part)", x_test, y_test)
+        codes, codes_test, classes = numbered_alike(name, y, y_test)
     if x.shape[1:] != x_test.shape[1:]:
         raise DataError(f"{name}: training inputs have shape {x.shape[1:]}, test inputs {x_test.shape[1:]}")
     if limit is not None:
@@ -59,7 +59,7 @@ def data_set(name: str, arrays: Arrays, test: float | None, limit: int | None, s
     return DataSet(name, _samples(x, codes), _samples(x_test, codes_test), classes, _hash(x, codes, x_test, codes_test))
 
 
-def _inputs(name: str, what: str, x: NDArray[Any]) -> NDArray[Any]:
+def inputs(name: str, what: str, x: NDArray[Any]) -> NDArray[Any]:
     """As vectors [n, features] or images [n, channels, height, width], finite."""
     if x.dtype.kind not in "buif":
         raise DataError(f"{name}: {what} has type {x.dtype}; it must be numeric")
@@ -90,23 +90,23 @@ def _check_finite(name: str, what: str, x: NDArray[Any]) -> None:
         )
 
 
-def _check_lengths(name: str, x: NDArray[Any], y: NDArray[Any]) -> None:
+def check_lengths(name: str, x: NDArray[Any], y: NDArray[Any]) -> None:
     if y.ndim != 1 or len(x) != len(y):
         raise DataError(f"{name}: {len(x)} inputs, but labels of shape {y.shape}; there must be one label per input")
 
 
-def _numbered(name: str, y: NDArray[Any]) -> tuple[NDArray[np.int64], int]:
+def numbered(name: str, y: NDArray[Any]) -> tuple[NDArray[np.int64], int]:
     """Labels as 0..classes-1, in the order of the numbers, or of the alphabet."""
-    values, codes = np.unique(_comparable(name, y), return_inverse=True)
+    values, codes = np.unique(comparable(name, y), return_inverse=True)
     if len(values) < 2:
         raise DataError(f"{name}: all {len(y)} labels are {values[0]!s}; there must be at least 2 classes")
     return codes.astype(np.int64), len(values)
 
 
-def _numbered_alike(
+def numbered_alike(
     name: str, y: NDArray[Any], y_test: NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    codes, classes = _numbered(name, np.concatenate([_comparable(name, y), _comparable(name, y_test)]))
+    codes, classes = numbered(name, np.concatenate([comparable(name, y), comparable(name, y_test)]))
     train, test = codes[: len(y)], codes[len(y) :]
     unseen = np.setdiff1d(test, train)
     if len(unseen):
@@ -115,7 +115,7 @@ def _numbered_alike(
     return train, test, classes
 
 
-def _comparable(name: str, y: NDArray[Any]) -> NDArray[Any]:
+def comparable(name: str, y: NDArray[Any]) -> NDArray[Any]:
     """Whole numbers where all labels are (also those written as text or as floats), else text."""
     if y.dtype.kind in "OSU":
         text = np.array([each.decode() if isinstance(each, bytes) else str(each) for each in y])

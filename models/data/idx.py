@@ -6,6 +6,7 @@ http://yann.lecun.com/exdb/mnist, "File formats for MNIST".
 import gzip
 import math
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 from typing import IO, Any, cast
@@ -40,22 +41,51 @@ def _read_part(data_dir: Path, folder: str, part: str) -> NDArray[np.uint8]:
     raise DataError(f"{folder}: {part}.gz is missing; a folder of idx files holds {', '.join(PARTS)}, plain or .gz")
 
 
+def read_zip(path: Path, name: str, largest: int) -> Arrays:
+    """The four files in one zip, each plain or `.gz`. Raises: DataError, also where they hold over `largest` bytes."""
+    with zipfile.ZipFile(path) as archive:
+        x, y, x_test, y_test = (_read_member(archive, name, part, largest) for part in PARTS)
+    return Arrays(x, y, x_test, y_test)
+
+
+def _read_member(archive: zipfile.ZipFile, name: str, part: str, largest: int) -> NDArray[np.uint8]:
+    present = archive.namelist()
+    for member in (part, f"{part}.gz"):
+        if member in present:
+            what, packed = f"{name}: {member}", archive.getinfo(member).file_size
+            dimensions = IMAGES if "idx3" in part else LABELS
+            try:
+                with archive.open(member) as file:
+                    if not member.endswith(".gz"):
+                        return _values(file, what, dimensions, packed, 1, largest)
+                    with gzip.open(file) as unpacked:
+                        return _values(cast(IO[bytes], unpacked), what, dimensions, packed, DENSEST, largest)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise DataError(f"{what}: the gzip data is damaged or truncated ({error})") from None
+    raise DataError(f"{name}: {part}.gz is missing; a zip of idx files holds {', '.join(PARTS)}, plain or .gz")
+
+
 def read(path: Path, name: str, dimensions: int) -> NDArray[np.uint8]:
     """The array in a file of unsigned bytes with this many dimensions. Raises: DataError, naming `name`."""
     try:
         with _opened(path) as file:
-            sizes = _sizes(file, name, dimensions)
-            count = math.prod(sizes)
-            packed = path.stat().st_size
-            if count > (packed * DENSEST if path.suffix == ".gz" else packed):
-                raise DataError(f"{name}: its header says {sizes}, more than a file of {packed:,} bytes can hold")
-            if count > LARGEST:
-                raise DataError(f"{name}: its header says {sizes}, {count:,} values; at most {LARGEST:,} are read")
-            values = file.read(count + 1)  # one more: what follows must be the end
+            ratio = DENSEST if path.suffix == ".gz" else 1
+            return _values(file, name, dimensions, path.stat().st_size, ratio, LARGEST)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{name}: the gzip data is damaged or truncated ({error})") from None
     except OSError as error:
         raise DataError(f"{name}: {error.strerror}") from None
+
+
+def _values(file: IO[bytes], name: str, dimensions: int, packed: int, ratio: int, most: int) -> NDArray[np.uint8]:
+    """packed: bytes of the file as it is stored, each of at most `ratio` bytes; most: bytes that are read"""
+    sizes = _sizes(file, name, dimensions)
+    count = math.prod(sizes)
+    if count > packed * ratio:
+        raise DataError(f"{name}: its header says {sizes}, more than a file of {packed:,} bytes can hold")
+    if count > most:
+        raise DataError(f"{name}: its header says {sizes}, {count:,} values; at most {most:,} are read")
+    values = file.read(count + 1)  # one more: what follows must be the end
     if len(values) < count:
         raise DataError(f"{name}: truncated; its header says {count:,} values, it holds {len(values):,}")
     if len(values) > count:

@@ -2,9 +2,10 @@
 
 import csv
 import math
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -15,34 +16,57 @@ if TYPE_CHECKING:
     from _csv import Reader
 
 
-def read(path: Path, name: str, label: str) -> Arrays:
-    """Every column but `label` is a feature. Raises: DataError, naming `name`, and the line and column meant."""
+LONGEST_LINE = 2**24  # characters; Python's reader takes a line in whole, however long
+MOST_COLUMNS = 2**18  # an image of 224 x 224 in three colours has 150,528
+LONGEST_LABEL = 200  # characters; every label of an array takes as much memory as the longest
+
+
+def read(path: Path, name: str, label: str, most: int = LARGEST) -> Arrays:
+    """Every column but `label` is a feature. Raises: DataError, naming `name`, and the line and column meant.
+
+    most  values that are read
+    """
     if path.stat().st_size > LARGEST * 4:
         raise DataError(f"{name}: {path.stat().st_size:,} bytes; at most {LARGEST * 4:,} are read")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return _read(csv.reader(file, strict=True), name, label)
+            return _read(csv.reader(_lines(file, name), strict=True), name, label, most)
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{name}: not a CSV file in UTF-8 ({error})") from None
     except OSError as error:
         raise DataError(f"{name}: {error.strerror}") from None
 
 
-def _read(lines: "Reader", name: str, label: str) -> Arrays:
+def _lines(file: IO[str], name: str) -> Iterator[str]:
+    number = 0
+    while line := file.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(line) > LONGEST_LINE:
+            raise DataError(f"{name}: line {number} is longer than {LONGEST_LINE:,} characters")
+        yield line
+
+
+def _read(lines: "Reader", name: str, label: str, most: int) -> Arrays:
     columns: list[str] = next(lines, [])
+    if len(columns) > MOST_COLUMNS:
+        raise DataError(f"{name}: {len(columns):,} columns; at most {MOST_COLUMNS:,} are read")
     if columns.count(label) != 1 or len(columns) < 2:
         raise DataError(
             f"data.label: {label!r} must name one column of {name}, besides the features; the columns are "
             f"{_shown(columns) or '(none: the file is empty)'}"
         )
     target = columns.index(label)
-    features, labels = [], []
+    features, labels = array("d"), []
+    known: dict[str, str] = {}  # one copy of each label
     for number, row in _rows(lines, name, len(columns)):
-        labels.append(_label(row.pop(target), name, number))
-        features.append(np.array([_number(each, name, number, at, columns, target) for at, each in enumerate(row)]))
+        label = _label(row.pop(target), name, number)
+        labels.append(known.setdefault(label, label))
+        features.extend(_number(each, name, number, at, columns, target) for at, each in enumerate(row))
+        if len(features) > most:
+            raise DataError(f"{name}: more than {most:,} values, the most that are read")
     if not labels:
         raise DataError(f"{name}: there is no line of data below the column names")
-    return Arrays(np.stack(features), np.array(labels))
+    return Arrays(np.frombuffer(features).reshape(len(labels), -1), np.array(labels))
 
 
 def _rows(lines: "Reader", name: str, width: int) -> Iterator[tuple[int, list[str]]]:
@@ -54,9 +78,14 @@ def _rows(lines: "Reader", name: str, width: int) -> Iterator[tuple[int, list[st
 
 
 def _label(text: str, name: str, line: int) -> str:
-    if not text.strip():
+    label = text.strip()
+    if not label:
         raise DataError(f"{name}: line {line} has no label")
-    return text.strip()
+    if len(label) > LONGEST_LABEL:
+        raise DataError(
+            f"{name}: line {line} has a label of {len(label):,} characters; at most {LONGEST_LABEL} are read"
+        )
+    return label
 
 
 def _number(text: str, name: str, line: int, at: int, columns: list[str], target: int) -> float:

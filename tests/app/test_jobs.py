@@ -5,7 +5,7 @@ import pytest
 from by_hand import Hand, problem, spec
 from sqlalchemy import Engine, func, select
 
-from app import counts, events, jobs, tables
+from app import counts, cursors, events, jobs, tables
 from app.callers import SUBMIT, Caller
 from app.database import reading
 from app.jobs import Job
@@ -102,7 +102,7 @@ def test_a_page_is_filtered_by_state_and_by_part_of_the_name(db: Engine, submit:
 
 @pytest.mark.parametrize("cursor", ["x", "", "é", "bm90aGluZw=="])
 def test_a_cursor_of_no_list_is_refused(db: Engine, cursor: str) -> None:
-    with pytest.raises(jobs.InvalidCursor):
+    with pytest.raises(cursors.InvalidCursor):
         jobs.page(db, cursor=cursor)
 
 

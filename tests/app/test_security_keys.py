@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, update
 
-from app import audit, jobs, keys, quotas, sessions, tables
+from app import audit, jobs, keys, sessions, tables
 from app.callers import ADMIN, LOCAL, READ, SUBMIT, Caller
 from app.database import now, reading
 from app.quotas import QuotaExceeded, Quotas
@@ -181,13 +181,6 @@ def test_an_ended_job_makes_room_and_a_repeated_request_needs_none(db: Engine) -
         send("second")
     jobs.cancel(db, job.id)
     assert send("second")[1]
-
-
-def test_stored_bytes_have_a_quota_too() -> None:
-    quotas.check_storage("ada", Quotas(storage=10), held=6, more=4)
-    quotas.check_storage("ada", Quotas(), held=6, more=10**15)
-    with pytest.raises(QuotaExceeded, match="bytes stored: 'ada' has 6, this would add 5; allowed are 10"):
-        quotas.check_storage("ada", Quotas(storage=10), held=6, more=5)
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 30)), max_size=60), st.integers(1, 20))

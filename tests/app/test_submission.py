@@ -11,6 +11,7 @@ from trained import TINY
 
 from app import jobs, runs, submission
 from app.callers import READ, SUBMIT, Caller
+from app.settings import Settings
 from search.faults import InvalidSpec
 from search.spec import dump
 
@@ -116,7 +117,7 @@ ANN, BOB = Caller("ann", SUBMIT), Caller("bob", SUBMIT)
 
 
 def queue(db: Engine, caller: Caller, **search: Any) -> jobs.Job:
-    return submission.submit(db, None, spec(**search), caller)[0]
+    return submission.submit(db, Settings(), spec(**search), caller)[0]
 
 
 def test_a_job_starts_with_the_best_network_of_an_earlier_one_and_confirms_it(db: Engine, hand: Hands) -> None:
