@@ -1,7 +1,7 @@
 """What the operator may choose: environment variables that begin with SNAS_."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,6 +19,8 @@ class Settings(BaseSettings):
     poll_seconds    an idle worker looks for work so often
     reaper_seconds  the server looks for what was left lying so often
     cohort          a worker trains so many trials at once, as one batched program; None: 32 on a CUDA device, else 1
+    trainer         sleep: a worker only sleeps, one run at a time, and makes its numbers up (app.sleeper)
+    sleep_seconds   a whole run of such a worker
     allowed_hosts   names, beside those of this machine itself, by which a browser may call the server
     """
 
@@ -33,4 +35,6 @@ class Settings(BaseSettings):
     poll_seconds: Annotated[float, Gt(0)] = 0.5
     reaper_seconds: Annotated[float, Gt(0)] = 2.0
     cohort: Annotated[int, Ge(1), Le(256)] | None = None
+    trainer: Literal["train", "sleep"] = "train"
+    sleep_seconds: Annotated[float, Ge(0)] = 1.0
     allowed_hosts: tuple[str, ...] = ()

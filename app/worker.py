@@ -20,6 +20,7 @@ from app.database import engine, now, optuna_storage, upgrade
 from app.fences import Fenced
 from app.line import Died, Line, NoTrainer
 from app.settings import Settings
+from app.sleeper import sleeping
 from app.trainer import Trainer
 from search import cohorts, trials
 
@@ -31,6 +32,10 @@ log = logging.getLogger(__name__)
 def main(settings: Settings) -> None:
     """Works until SIGTERM or SIGINT; an unfinished run is given back."""
     upgrade(settings)
+    if settings.trainer == "sleep":
+        log.warning("SNAS_TRAINER=sleep: this worker trains nothing, what it reports is made up")
+        supervise(settings, lambda: Trainer(settings.data_dir, sleeping(settings.sleep_seconds)))
+        return
     trials.warm_up(state.crossover_file(settings.state_dir))
     size = cohorts.size(settings.cohort)
     if size > 1:

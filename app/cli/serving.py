@@ -1,4 +1,4 @@
-"""`snas serve` and `snas worker`: the processes that do the work."""
+"""`snas serve`, `snas worker` and `snas reaper`: the processes that do the work."""
 
 import logging
 import os
@@ -28,6 +28,9 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(min=0, help="Worker processes to run beside the server.", show_default="one per core")
     ] = None,
+    reaper: Annotated[
+        bool, typer.Option(help="Whether the server also picks up what killed workers left; else run `snas reaper`.")
+    ] = True,
     state_dir: StateDir = STATE_DIR,
     data_dir: DataDir = None,
     with_parent: WithParent = False,
@@ -41,7 +44,7 @@ def serve(
     from app import serve as server
 
     try:
-        server.serve(settings, host, port, local.cores() if workers is None else workers)
+        server.serve(settings, host, port, local.cores() if workers is None else workers, reaper)
     except server.CannotListen as error:
         say(str(error))
         raise typer.Exit(BAD_INPUT) from None
@@ -58,6 +61,18 @@ def worker(state_dir: StateDir = STATE_DIR, data_dir: DataDir = None, with_paren
     settings = _settings(state_dir, data_dir)
     _prepare("worker", state_dir, with_parent)
     from app import worker as process
+
+    process.main(settings)
+
+
+def reaper(state_dir: StateDir = STATE_DIR, with_parent: WithParent = False) -> None:
+    """Pick up what killed workers left, in a process of its own.
+
+    Every server does so by itself, unless told --no-reaper. Of several reapers one leads, and another where it ends.
+    """
+    settings = _settings(state_dir, None)
+    _prepare("reaper", state_dir, with_parent)
+    from app import reaper as process
 
     process.main(settings)
 
