@@ -10,6 +10,8 @@ from app import events, tables
 from app.database import reading
 from app.runs import LEASED
 
+MOST_CANDIDATES = 20  # where others took the last slots of so many meanwhile, the next look finds the rest
+
 _jobs, _runs = tables.jobs.c, tables.runs.c
 
 
@@ -61,6 +63,7 @@ def _candidates(at: float) -> Any:
             or_(exists().where(waiting).correlate(tables.jobs), _has_fresh(at)),
         )
         .order_by(repeats.desc(), _jobs.priority.desc(), at_work, _jobs.created, _jobs.id)
+        .limit(MOST_CANDIDATES)
     )
 
 

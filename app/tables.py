@@ -55,8 +55,9 @@ jobs = Table(
     Column("study_name", Text, nullable=False),
     Column("optuna_study_id", Integer),
     Column("report", _json()),
-    Index(None, "created", "id"),
-    Index(None, "state"),
+    Index(None, "created", "id", "name"),  # lists, and what is looked for in their names
+    Index(None, "state", "created", "id"),
+    Index(None, "finished"),
 )
 
 runs = Table(
@@ -80,6 +81,7 @@ runs = Table(
     Column("error", Text),
     UniqueConstraint("job_id", "stage", "ordinal", "attempt"),
     Index(None, "state", "lease_until"),
+    Index(None, "job_id", "stage", "state", "started", "finished"),  # all that counting needs
 )
 
 curves = Table(

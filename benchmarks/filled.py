@@ -3,6 +3,7 @@
 import random
 import uuid
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -15,12 +16,12 @@ from models.seeds import derive
 from models.training import EpochReport
 from search.points import Assignment, Outcome
 from search.problem import Problem, examine, problem_json
-from search.spec import JobSpec, dump, parse
+from search.spec import dump, parse
 
 EPOCHS = 5
 RUNNING = 40  # jobs still at work
 LARGE = 4000  # trials of the largest job, which runs; half as many of the second, which is over
-DAY = 86_400.0
+VARIANTS = 997  # points, which repeat
 TOGETHER = 5000  # rows inserted at once
 JOB = {
     "name": "digits",
@@ -42,7 +43,7 @@ def fill(settings: Settings, count: int, trials: int, chance: random.Random) -> 
         for number, size in enumerate(sizes):
             large, running = number in (count - 1, count - 2), number >= count - RUNNING and number != count - 2
             job_id = _job(connection, problem, number, size, running, chance)
-            _runs(connection, job_id, parse(JOB), problem, size, running)
+            _runs(connection, job_id, problem, size)
             made["running" if running else "ended"].append(job_id)
             if large:
                 made["large"].append(job_id)
@@ -90,13 +91,11 @@ def _job(connection: Connection, problem: Problem, number: int, size: int, runni
     return job_id
 
 
-def _runs(connection: Connection, job_id: str, spec: JobSpec, problem: Problem, size: int, running: bool) -> None:
+def _runs(connection: Connection, job_id: str, problem: Problem, size: int) -> None:
     rows, curves, told = [], [], []
     for ordinal in range(size):
         run_id = uuid.uuid4().hex
-        point = _point(spec, problem, ordinal)
-        *epochs, outcome = sleeping(0.0)(spec, point, None, problem.data_hash)
-        assert isinstance(outcome, Outcome)
+        assignment, outcome, epochs = _variant(problem, ordinal % VARIANTS)
         slot = {"job_id": job_id, "stage": "search", "ordinal": ordinal, "attempt": 1, "number": ordinal}
         rows.append(
             {
@@ -104,15 +103,15 @@ def _runs(connection: Connection, job_id: str, spec: JobSpec, problem: Problem, 
                 "id": run_id,
                 "state": "complete",
                 "ending": "complete",
-                "assignment": point.to_json(),
-                "outcome": outcome.to_json(),
+                "assignment": assignment | {"ordinal": ordinal, "trial": ordinal},
+                "outcome": outcome,
                 "worker_id": "host-1-abcdef",
                 "host": "host",
                 "started": 1.7e9 + ordinal,
                 "finished": 1.7e9 + ordinal + 30.0,
             }
         )
-        curves += [_epoch(run_id, each) for each in epochs if isinstance(each, EpochReport)]
+        curves += [{"run_id": run_id, **epoch} for epoch in epochs]
         data = {"run": run_id, "stage": "search", "ordinal": ordinal, "attempt": 1, "trial": ordinal}
         told += [
             {"job_id": job_id, "at": 1.7e9 + ordinal, "type": type_, "data": data}
@@ -122,16 +121,22 @@ def _runs(connection: Connection, job_id: str, spec: JobSpec, problem: Problem, 
         _insert(connection, table, given)
 
 
-def _point(spec: JobSpec, problem: Problem, ordinal: int) -> Assignment:
-    counts = tuple(layer.total * (ordinal % 97 + 1) // 100 + ordinal % 50 for layer in problem.layers)
-    label = "start:erk" if ordinal == 0 else "sampled"
-    seed = derive(spec.seed, "trial", ordinal)
-    return Assignment("search", ordinal, seed, label, ordinal, spec.network, spec.rewiring, counts)
+@cache
+def _variant(problem: Problem, number: int) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    """The JSON of a point, what came of it, and the columns of its epochs."""
+    spec = parse(JOB)
+    counts = tuple(layer.total * (number % 97 + 1) // 100 + number % 50 for layer in problem.layers)
+    label = "start:erk" if number == 0 else "sampled"
+    seed = derive(spec.seed, "trial", number)
+    point = Assignment("search", number, seed, label, number, spec.network, spec.rewiring, counts)
+    *epochs, outcome = sleeping(0.0)(spec, point, None, problem.data_hash)
+    assert isinstance(outcome, Outcome)
+    return point.to_json(), outcome.to_json(), [_epoch(each) for each in epochs if isinstance(each, EpochReport)]
 
 
-def _epoch(run_id: str, report: EpochReport) -> dict[str, Any]:
+def _epoch(report: EpochReport) -> dict[str, Any]:
     data = vars(report) | {"nnz": list(report.nnz)}
-    return {"run_id": run_id, "epoch": report.epoch, "loss": report.loss, "weights": sum(report.nnz), "data": data}
+    return {"epoch": report.epoch, "loss": report.loss, "weights": sum(report.nnz), "data": data}
 
 
 def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:

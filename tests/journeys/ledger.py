@@ -36,6 +36,19 @@ def check(settings: Settings, job_id: str) -> dict[str, int]:
     return dict(Counter(event.data["state"] for event in told))
 
 
+def check_cancelled(settings: Settings, job_id: str) -> None:
+    """Asserts that nothing of a cancelled job is open: no run, and no trial that Optuna calls running."""
+    db, storage = database.engine(settings), database.optuna_storage(settings, read_only=True)
+    job, rows = jobs.get(db, job_id), runs.of_job(db, job_id)
+    trials = storage.get_all_trials(storage.get_study_id_from_name(job.study_name))
+    storage.remove_session()
+    storage.engine.dispose()
+    db.dispose()
+    assert (job.state, job.error) == ("cancelled", None)
+    assert not {row.state for row in rows} & set(runs.OPEN)
+    assert not [trial.number for trial in trials if not trial.state.is_finished()]
+
+
 def at_work(db: Engine, *states: str) -> list[int]:
     """The processes of the workers that hold a run, of those in one of these states."""
     query = select(tables.workers.c.pid).join(tables.runs, tables.runs.c.worker_id == tables.workers.c.id)
