@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import ledger
+import locks
 import stores
 from fleet import Command, Fleet
 from processes import until
@@ -79,8 +80,10 @@ def training(trials: int) -> Rehearsal:
 class Chaos:
     """One job, and whoever is struck while it runs."""
 
-    def __init__(self, fleet: Fleet, db: Engine, job_id: str, trials: int, chance: random.Random) -> None:
-        self._fleet, self._db, self._job_id, self._trials, self._chance = fleet, db, job_id, trials, chance
+    def __init__(
+        self, fleet: Fleet, settings: Settings, db: Engine, job_id: str, trials: int, chance: random.Random
+    ) -> None:
+        self._fleet, self._settings, self._db, self._job_id, self._chance = fleet, settings, db, job_id, chance
         self._strikes = 0
         self._asleep: dict[Command, float] = {}  # zombies, and when they wake
         self._server_dies_at = [share * trials for share in SERVER_DIES_AT]
@@ -127,7 +130,8 @@ class Chaos:
     def _put_to_sleep(self, victim: Command) -> None:
         os.kill(victim.pid, signal.SIGSTOP)
         # Looked at again, now that it cannot move: only one that trains is surely fenced when it wakes.
-        if victim.pid in ledger.at_work(self._db, "running"):
+        trains = victim.pid in ledger.at_work(self._db, "running")
+        if trains and locks.nobody_writes(self._settings, self._db):
             self._asleep[victim] = time.monotonic() + LEASE + BEYOND_LEASE
             self.zombies.append(victim.pid)
         else:
@@ -172,7 +176,7 @@ def rehearse(rehearsal: Rehearsal, store: str, state_dir: Path, url: str | None,
         with Client(fleet.url()) as client:
             job_id = client.submit(rehearsal.job)["id"]
         db = database.engine(settings)
-        chaos = Chaos(fleet, db, job_id, trials, random.Random(seed))
+        chaos = Chaos(fleet, settings, db, job_id, trials, random.Random(seed))
         chaos.rage(rehearsal.pause)
         took = time.monotonic() - began
         db.dispose()

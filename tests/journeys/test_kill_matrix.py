@@ -2,18 +2,17 @@
 
 import os
 import signal
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
 import ledger
+import locks
 import pytest
 import stores
 from forked import Hold, Process, reaping, serving, working
 from processes import children, until
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, select
 
 from app import database, jobs, runs, state, tables
 from app.client import Client
@@ -104,23 +103,10 @@ class Scene:
             return False
         assert self._worker is not None
         self._worker.stop()
-        if training() and self._nobody_writes():
+        if training() and self.look(lambda db: locks.nobody_writes(self.settings, db)):
             return True
         self._worker.go_on()
         return False
-
-    def _nobody_writes(self) -> bool:
-        # A process stopped in the middle of a transaction keeps what it locked.
-        if self.settings.database_url is not None:
-            idle = text("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'")
-            return self.look(lambda db: _only(db, idle)) == 0
-        with closing(sqlite3.connect(self.settings.state_dir / "app.db", timeout=0, isolation_level=None)) as file:
-            try:
-                file.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                return False
-            file.execute("ROLLBACK")
-        return True
 
     def cancel(self) -> None:
         self.look(lambda db: jobs.cancel(db, self.job_id))
