@@ -9,7 +9,7 @@ DATA_DIR ?= $(or $(SNAS_DATA_DIR),data)
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-slow test-browser check docker-check bench bench-search bench-fashion bench-cnn bench-set bench-methods bench-recurrent bench-stopping bench-demo bench-peers clean
+.PHONY: help install demo serve test test-slow test-browser check docker-check bench bench-search bench-fashion bench-cnn bench-set bench-methods bench-recurrent bench-stopping bench-demo bench-peers chaos load clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,13 @@ bench-stopping: .venv/installed-dev ## early stopping by loss and by gradient fl
 
 bench-demo: .venv/installed-dev ## the demo's verdict over ten job seeds
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.typical_demo examples/digits_mlp.json --state $(STATE) --workers $(WORKERS)
+
+chaos: .venv/installed-dev ## kill workers, trainers, reaper and server all the time, on both databases; TRIALS=60 for a short one
+	$(ONE_THREAD) $(BIN)/python tests/journeys/chaos.py $(if $(TRIALS),--trials $(TRIALS) --digits 0)
+
+load: .venv/installed-dev ## 200 listeners, 50 submitters, 10,000 jobs in the database; then 16 workers on one SQLite
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.load --keep load
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.sixteen --keep sixteen
 
 clean: ## remove .venv and caches (the state directory stays)
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -11,6 +11,8 @@ from app.database import reading
 from app.jobs import ACTIVE
 from app.runs import LEASED
 
+MOST_CANDIDATES = 20  # where others took the last slots of so many meanwhile, the next look finds the rest
+
 _jobs, _runs = tables.jobs.c, tables.runs.c
 
 
@@ -70,6 +72,7 @@ def _candidates(at: float) -> Any:
             or_(exists().where(waiting).correlate(tables.jobs), _has_fresh(at)),
         )
         .order_by(repeats.desc(), _jobs.priority.desc(), of_owner, at_work, _jobs.created, _jobs.id)
+        .limit(MOST_CANDIDATES)
     )
 
 

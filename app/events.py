@@ -1,6 +1,6 @@
 """What happened, in order: each event is stored in the transaction of the change it tells."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,3 +58,11 @@ def newest(db: Engine) -> int:
     """The number of the newest event, 0 where there is none."""
     with reading(db) as connection:
         return int(connection.execute(select(func.coalesce(func.max(tables.events.c.seq), 0))).scalar_one())
+
+
+def grown(db: Engine, seq: int, job_ids: Collection[str]) -> set[str]:
+    """Those of the jobs that have an event after number `seq`."""
+    column = tables.events.c
+    query = select(column.job_id).where(column.job_id.in_(job_ids), column.seq > seq).distinct()
+    with reading(db) as connection:
+        return set(connection.execute(query).scalars())

@@ -135,6 +135,15 @@ def get(db: Engine, job_id: str) -> Job:
     return _job(row)
 
 
+def has_ended(db: Engine, job_id: str) -> bool:
+    """Raises: JobNotFound."""
+    with reading(db) as connection:
+        state = connection.execute(select(_jobs.state).where(_jobs.id == job_id)).scalar()
+    if state is None:
+        raise JobNotFound(f"no job has the id {job_id!r}")
+    return state in ENDED
+
+
 def page(
     db: Engine,
     limit: int = 20,

@@ -1,6 +1,7 @@
-"""What is left lying is picked up: a thread of the server, of which one at a time leads, whatever their number."""
+"""What is left lying is picked up: by a thread of the server, or a process of its own, of which one at a time leads."""
 
 import logging
+import signal
 import threading
 import uuid
 
@@ -10,7 +11,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from app import blobs, endings, jobs, runs, tables, validations
 from app.advance import advance, stalled
-from app.database import clock, engine, now, optuna_storage, reading
+from app.database import clock, engine, now, optuna_storage, reading, upgrade
 from app.settings import Settings
 from search import study
 
@@ -18,6 +19,19 @@ RECENT_SECONDS = 600.0  # jobs that ended longer ago are taken to be settled
 FORGET_AFTER = 10  # leases: a worker unseen for so long is no longer listed
 
 log = logging.getLogger(__name__)
+
+
+def main(settings: Settings) -> None:
+    """Reaps until SIGTERM or SIGINT."""
+    upgrade(settings)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    reaper = Reaper(settings)
+    reaper.start()
+    log.info("the reaper is ready")
+    ended.wait()
+    reaper.stop()
 
 
 class Reaper:

@@ -5,11 +5,11 @@ A run is one leased attempt at a slot. Its life: waiting -> asking (leased; Optu
 the same transaction the next attempt was made to wait, so exactly one row of a slot is not lost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, and_, func, select
 
 from app import tables
 from app.database import reading
@@ -53,6 +53,30 @@ def of_job(db: Engine, job_id: str, stage: str | None = None) -> list[RunRow]:
         query = query.where(_runs.stage == stage)
     with reading(db) as connection:
         return [RunRow(**row) for row in connection.execute(query).mappings()]
+
+
+def best(db: Engine, job_ids: Collection[str], measure: str, sign: int) -> dict[str, RunRow]:
+    """Per job: the complete trial whose outcome has the least `sign` times `measure`, of equal ones the first."""
+    complete = and_(_runs.job_id.in_(job_ids), _runs.stage == "search", _runs.state == "complete")
+    order = (sign * _runs.outcome[measure].as_float(), _runs.ordinal)
+    place = func.row_number().over(partition_by=_runs.job_id, order_by=order).label("place")
+    placed = select(_runs.id, place).where(complete).subquery()
+    query = select(*COLUMNS).join(placed, placed.c.id == _runs.id).where(placed.c.place == 1)
+    with reading(db) as connection:
+        found = [RunRow(**row) for row in connection.execute(query).mappings()]
+    return {run.job_id: run for run in found}
+
+
+def count_starts(db: Engine, job_ids: Collection[str]) -> dict[str, int]:
+    """Per job: its slots of the search whose point was set by a rule."""
+    is_start = _runs.assignment["label"].as_string().startswith("start:")
+    query = (
+        select(_runs.job_id, func.count())
+        .where(_runs.job_id.in_(job_ids), _runs.stage == "search", _runs.state != "lost", is_start)
+        .group_by(_runs.job_id)
+    )
+    with reading(db) as connection:
+        return dict(connection.execute(query).tuples().all())
 
 
 def curves(db: Engine, job_id: str) -> dict[str, list[dict[str, Any]]]:

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 
 import uvicorn
@@ -33,11 +33,12 @@ class NoWorker(Exception):
     """Every worker process fails as soon as it starts."""
 
 
-def serve(settings: Settings, host: str, port: int, workers: int | None) -> None:
+def serve(settings: Settings, host: str, port: int, workers: int | None, reaps: bool = True) -> None:
     """Serves until SIGTERM or SIGINT; no process of its own is left then.
 
     port     0: any free one; `server.json` in the state directory says which
     workers  None: one per GPU, or where there is none one per core
+    reaps    whether it reaps beside serving; else `snas reaper` does
     Raises: CannotListen, NoWorker, state.Occupied, devices.InvalidDevices
     """
     gpus = devices.visible(os.environ, devices.installed())
@@ -48,7 +49,6 @@ def serve(settings: Settings, host: str, port: int, workers: int | None) -> None
     with state.held(settings.state_dir), _listen(host, port) as listener, _crew(settings, workers, gpus) as crew:
         # Only now: importing torch takes seconds, and the workers do it at the same time.
         from app.main import create_app
-        from app.reaper import Reaper
 
         app = create_app(settings)
         config = uvicorn.Config(
@@ -71,12 +71,8 @@ def serve(settings: Settings, host: str, port: int, workers: int | None) -> None
             address.write(settings.state_dir)
             log.info("listening on %s, %d workers, state in %s", address.url, workers, settings.state_dir)
 
-        reaper = Reaper(settings)
-        reaper.start()
-        try:
+        with _reaping(settings) if reaps else nullcontext():
             _Server(config, crew, announce).run([listener])
-        finally:
-            reaper.stop()
     if crew.is_hopeless:
         raise NoWorker("no worker process comes to life; what they wrote before they ended says why")
 
@@ -90,6 +86,18 @@ def _crew(settings: Settings, workers: int, gpus: tuple[str, ...]) -> Iterator[C
     finally:
         crew.end()
         crew.join()
+
+
+@contextmanager
+def _reaping(settings: Settings) -> Iterator[None]:
+    from app.reaper import Reaper
+
+    reaper = Reaper(settings)
+    reaper.start()
+    try:
+        yield
+    finally:
+        reaper.stop()
 
 
 class _Server(uvicorn.Server):

@@ -24,6 +24,8 @@ class Settings(BaseSettings):
     largest_upload  bytes of an uploaded file
     largest_dataset bytes of its arrays, as they are stored and as they are trained on
     upload_seconds  a file must have come within so long
+    trainer         sleep: a worker only sleeps, one run at a time, and makes its numbers up (app.sleeper)
+    sleep_seconds   a whole run of such a worker
     allowed_hosts   names, beside those of this machine itself, by which a browser may call the server
 
     first_key, first_key_file   an administrator's key, or the file that holds it, made when there is none yet
@@ -52,6 +54,8 @@ class Settings(BaseSettings):
     largest_upload: Annotated[int, Ge(1)] = 256 * 2**20
     largest_dataset: Annotated[int, Ge(1), Le(2**31)] = 2**31
     upload_seconds: Annotated[float, Gt(0)] = 1800.0
+    trainer: Literal["train", "sleep"] = "train"
+    sleep_seconds: Annotated[float, Ge(0)] = 1.0
     allowed_hosts: tuple[str, ...] = ()
     first_key: SecretStr | None = None
     first_key_file: Path | None = None

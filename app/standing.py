@@ -10,8 +10,7 @@ from app import counts, runs
 from app.jobs import ACTIVE, STAGES, Job
 from app.runs import RunRow
 from search import objectives
-from search.points import Outcome
-from search.spec import JobSpec, parse
+from search.spec import Objective
 
 
 @dataclass(frozen=True)
@@ -24,27 +23,30 @@ class Standing:
 
 
 def of(db: Engine, listed: Sequence[Job]) -> list[Standing]:
-    """One per job, in their order."""
+    """One per job, in their order; in a few queries, however many jobs and runs there are."""
     counted = counts.of(db, [job.id for job in listed])
-    return [_standing(job, counted[job.id], runs.of_job(db, job.id, "search")) for job in listed]
+    leading = _leading(db, listed)
+    expecting = [job.id for job in listed if not job.ended and job.spec["confirm"] is not None]
+    starts = runs.count_starts(db, expecting) if expecting else {}
+    return [_standing(job, counted[job.id], leading.get(job.id), starts.get(job.id, 0)) for job in listed]
 
 
-def _standing(job: Job, counted: Mapping[str, Any], search: Sequence[RunRow]) -> Standing:
+def _standing(job: Job, counted: Mapping[str, Any], best: RunRow | None, starts: int) -> Standing:
     return Standing(
         counts={stage: counted[stage] for stage in STAGES},
-        best=_best(parse(job.spec), search),
-        seconds_left=_seconds_left(job.spec, counted, _count_starts(search)) if job.state in ACTIVE else None,
+        best=best,
+        seconds_left=_seconds_left(job.spec, counted, starts) if job.state in ACTIVE else None,
     )
 
 
-def _best(spec: JobSpec, search: Sequence[RunRow]) -> RunRow | None:
-    name = objectives.ranked_by(spec)
-    complete = [run for run in search if run.state == "complete"]
-    return min(complete, key=lambda run: objectives.cost(name, Outcome.from_json(run.outcome or {})), default=None)
-
-
-def _count_starts(search: Sequence[RunRow]) -> int:
-    return sum(run.assignment is not None and run.assignment["label"].startswith("start:") for run in search)
+def _leading(db: Engine, listed: Sequence[Job]) -> dict[str, RunRow]:
+    alike: dict[Objective, list[str]] = {}
+    for job in listed:
+        alike.setdefault(objectives.ranking(job.spec["search"]["objectives"]), []).append(job.id)
+    found: dict[str, RunRow] = {}
+    for name, job_ids in alike.items():
+        found |= runs.best(db, job_ids, name, 1 if objectives.DIRECTIONS[name] == "minimize" else -1)
+    return found
 
 
 def _seconds_left(spec: Mapping[str, Any], counts: Mapping[str, Any], starts: int) -> float | None:

@@ -61,8 +61,9 @@ jobs = Table(
     Column("earlier", _json(), nullable=False, server_default="[]"),  # ends, before further trials
     Column("report", _json()),
     Column("shared", Boolean, nullable=False, server_default=false()),  # every caller may see it
-    Index(None, "created", "id"),
-    Index(None, "state"),
+    Index(None, "created", "id", "name"),  # lists, and what is looked for in their names
+    Index(None, "state", "created", "id"),
+    Index(None, "finished"),
 )
 
 runs = Table(
@@ -86,6 +87,7 @@ runs = Table(
     Column("error", Text),
     UniqueConstraint("job_id", "stage", "ordinal", "attempt"),
     Index(None, "state", "lease_until"),
+    Index(None, "job_id", "stage", "state", "started", "finished", "attempt", "ending"),  # all that counting needs
 )
 
 curves = Table(

@@ -8,16 +8,20 @@ import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from app.line import STOP, Done, Epoch, Failed, Line, Stopped, be_killed_with, end_with, hear, say
+from models.training import EpochReport
 from search import trials
 from search.points import Assignment, Outcome
-from search.spec import parse
+from search.spec import JobSpec, parse
+
+Perform = Callable[[JobSpec, Assignment, Path | None, str], Iterator[EpochReport | Outcome]]
+"""What a run does: search.trials.perform, or what stands in for it."""
 
 _FORK = multiprocessing.get_context("fork")
 
@@ -25,12 +29,12 @@ _FORK = multiprocessing.get_context("fork")
 class Trainer(Line):
     """The supervisor's end of one trainer process. Make it while no database connection is open."""
 
-    def __init__(self, data_dir: Path | None) -> None:
+    def __init__(self, data_dir: Path | None, perform: Perform = trials.perform) -> None:
         pipe, theirs = _FORK.Pipe()
         super().__init__(pipe)
         alive, self._lifeline = os.pipe()
         self._process = _FORK.Process(
-            target=_serve, args=(theirs, pipe, alive, self._lifeline, data_dir, os.getpid()), daemon=True
+            target=_serve, args=(theirs, pipe, alive, self._lifeline, data_dir, perform, os.getpid()), daemon=True
         )
         self._process.start()
         theirs.close()
@@ -52,7 +56,13 @@ class Trainer(Line):
 
 
 def _serve(
-    pipe: Connection, parents_pipe: Connection, alive: int, parents_lifeline: int, data_dir: Path | None, parent: int
+    pipe: Connection,
+    parents_pipe: Connection,
+    alive: int,
+    parents_lifeline: int,
+    data_dir: Path | None,
+    perform: Perform,
+    parent: int,
 ) -> None:
     # With our copies of the parent's ends open, we would never see them closed.
     parents_pipe.close()
@@ -64,14 +74,19 @@ def _serve(
     trials.single_thread()
     while True:
         spec, assignment, data_hash = hear(pipe)
-        _train(pipe, spec, assignment, data_dir, data_hash)
+        _train(pipe, perform, spec, assignment, data_dir, data_hash)
 
 
 def _train(
-    pipe: Connection, spec: Mapping[str, Any], assignment: dict[str, Any], data_dir: Path | None, data_hash: str
+    pipe: Connection,
+    perform: Perform,
+    spec: Mapping[str, Any],
+    assignment: dict[str, Any],
+    data_dir: Path | None,
+    data_hash: str,
 ) -> None:
     try:
-        for report in trials.perform(parse(spec), Assignment.from_json(assignment), data_dir, data_hash):
+        for report in perform(parse(spec), Assignment.from_json(assignment), data_dir, data_hash):
             if isinstance(report, Outcome):
                 say(pipe, Done(report.to_json()))
                 return

@@ -21,6 +21,7 @@ from app.database import engine, now, optuna_storage, upgrade
 from app.fences import Fenced
 from app.line import Died, Line, NoTrainer
 from app.settings import Settings
+from app.sleeper import sleeping
 from app.trainer import Trainer
 from models.data.upload import kept_in
 from search import cohorts, trials
@@ -33,6 +34,10 @@ log = logging.getLogger(__name__)
 def main(settings: Settings) -> None:
     """Works until SIGTERM or SIGINT; an unfinished run is given back."""
     upgrade(settings)
+    if settings.trainer == "sleep":
+        log.warning("SNAS_TRAINER=sleep: this worker trains nothing, what it reports is made up")
+        supervise(settings, lambda: Trainer(settings.data_dir, sleeping(settings.sleep_seconds)))
+        return
     trials.warm_up(state.crossover_file(settings.state_dir))
     size = cohorts.size(settings.cohort)
     with kept_in(uploads.folder(settings.state_dir)):

@@ -42,7 +42,12 @@ def cost(name: Objective, outcome: Outcome) -> float:
 
 def ranked_by(spec: JobSpec) -> Objective:
     """What orders the trials of a job: its first objective that measures quality; `loss` where it has none."""
-    quality = [name for name in spec.search.objectives if name in QUALITY]
+    return ranking(spec.search.objectives)
+
+
+def ranking(names: Sequence[Objective]) -> Objective:
+    """The same, of a job with these objectives."""
+    quality = [name for name in names if name in QUALITY]
     return quality[0] if quality else "loss"
 
 
@@ -53,13 +58,13 @@ def measure(spec: JobSpec) -> Measure:
 
 def non_dominated(costs: Sequence[Sequence[float]]) -> list[int]:
     """Indices of the points that no other is at least as good as in everything and better in something."""
-    return [
-        here
-        for here, point in enumerate(costs)
-        if not any(
-            all(a <= b for a, b in zip(other, point, strict=True)) and tuple(other) != tuple(point) for other in costs
-        )
-    ]
+    kept: list[tuple[float, ...]] = []
+    # In lexicographic order whatever dominates a point comes before it, and what is itself dominated need not be asked.
+    for point in sorted({tuple(point) for point in costs}):
+        if not any(all(a <= b for a, b in zip(other, point, strict=True)) for other in kept):
+            kept.append(point)
+    front = set(kept)
+    return [here for here, point in enumerate(costs) if tuple(point) in front]
 
 
 def _value(name: Objective, outcome: Outcome) -> float:

@@ -22,6 +22,7 @@ for command in (
     run.run,
     serving.serve,
     serving.worker,
+    serving.reaper,
     jobs.submit,
     jobs.jobs,
     jobs.show,

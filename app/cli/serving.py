@@ -1,4 +1,4 @@
-"""`snas serve` and `snas worker`: the processes that do the work."""
+"""`snas serve`, `snas worker` and `snas reaper`: the processes that do the work."""
 
 import os
 from pathlib import Path
@@ -29,6 +29,9 @@ def serve(
             min=0, help="Worker processes to run beside the server.", show_default="one per GPU, else per core"
         ),
     ] = None,
+    reaper: Annotated[
+        bool, typer.Option(help="Whether the server also picks up what killed workers left; else run `snas reaper`.")
+    ] = True,
     state_dir: StateDir = STATE_DIR,
     data_dir: DataDir = None,
     with_parent: WithParent = False,
@@ -44,7 +47,7 @@ def serve(
     from app.devices import InvalidDevices
 
     try:
-        server.serve(settings, host, port, workers)
+        server.serve(settings, host, port, workers, reaper)
     except (server.CannotListen, InvalidDevices) as error:
         say(str(error))
         raise typer.Exit(BAD_INPUT) from None
@@ -61,6 +64,18 @@ def worker(state_dir: StateDir = STATE_DIR, data_dir: DataDir = None, with_paren
     settings = settings_of(state_dir, data_dir)
     _prepare("worker", settings, with_parent)
     from app import worker as process
+
+    process.main(settings)
+
+
+def reaper(state_dir: StateDir = STATE_DIR, with_parent: WithParent = False) -> None:
+    """Pick up what killed workers left, in a process of its own.
+
+    Every server does so by itself, unless told --no-reaper. Of several reapers one leads, and another where it ends.
+    """
+    settings = settings_of(state_dir, None)
+    _prepare("reaper", settings, with_parent)
+    from app import reaper as process
 
     process.main(settings)
 

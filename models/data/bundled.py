@@ -1,5 +1,6 @@
 """The small real data sets that scikit-learn ships."""
 
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,8 +26,12 @@ class Bundled:
         """`digits` as images (1, 8, 8), the others as vectors. Raises: DataError."""
         if self.name not in NAMES:
             raise DataError(f"data.name: {self.name!r} is not allowed; it must be one of {', '.join(NAMES)}")
-        from sklearn import datasets  # here: importing it takes longer than loading most data sets
+        return data_set(self.name, _arrays(self.name), self.test, self.limit, seed)
 
-        bunch = getattr(datasets, f"load_{self.name}")()
-        x = bunch.images if self.name == "digits" else bunch.data
-        return data_set(self.name, Arrays(x, bunch.target), self.test, self.limit, seed)
+
+@cache  # a server reads them for every job that is submitted; all four are small
+def _arrays(name: str) -> Arrays:
+    from sklearn import datasets  # here: importing it takes longer than loading most data sets
+
+    bunch = getattr(datasets, f"load_{name}")()
+    return Arrays(bunch.images if name == "digits" else bunch.data, bunch.target)

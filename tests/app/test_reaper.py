@@ -1,3 +1,5 @@
+import signal
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -5,7 +7,7 @@ from by_hand import Hand
 from optuna.storages import RDBStorage
 from sqlalchemy import Engine, insert, select
 
-from app import database, jobs, runs, tables
+from app import database, jobs, reaper, runs, tables
 from app.jobs import Job
 from app.reaper import Reaper
 from app.settings import Settings
@@ -108,3 +110,19 @@ def test_its_thread_looks_again_and_again_and_ends_when_told(
         pass
     running.stop()
     assert not running._thread.is_alive()
+
+
+def test_a_reaper_of_its_own_process_reaps_until_it_is_asked_to_end(
+    sqlite: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_to_end: dict[int, Callable[[], None]] = {}
+    monkeypatch.setattr("signal.signal", asked_to_end.__setitem__)
+    looked = threading.Event()
+    monkeypatch.setattr(reaper.Reaper, "look", lambda *_: looked.set())
+    process = threading.Thread(target=reaper.main, args=(sqlite.model_copy(update={"reaper_seconds": 0.01}),))
+    process.start()
+    assert looked.wait(60)
+    assert process.is_alive()
+    asked_to_end[signal.SIGTERM]()
+    process.join(60)
+    assert not process.is_alive()

@@ -77,6 +77,6 @@ def test_a_killed_workers_trial_is_done_by_another_with_the_same_trial_of_optuna
     until(lambda: jobs.get(db, job.id).ended)
     db.dispose()
 
-    counted = ledger.check(tmp_path, job.id)
+    counted = ledger.check(settings, job.id)
     assert counted["lost"] == 1
     assert "database is locked" not in (tmp_path / "workers.log").read_text()
