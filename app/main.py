@@ -24,7 +24,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # their scripts come from another site
         redoc_url=None,
         lifespan=_lifespan,
-        responses=problems.documented(400, 403, 405, 500, 503),
+        responses=problems.documented(400, 403, 405, 500, 503, 507),
     )
     app.state.settings = settings
     app.state.db = database.engine(settings)

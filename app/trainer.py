@@ -4,22 +4,27 @@ It is forked, not started: importing torch costs seconds, a fork of a process th
 replacing a killed trainer instant. It answers to its pipe alone and never outlives the process that forked it.
 """
 
+import logging
 import multiprocessing
 import os
 import signal
+import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from app.line import STOP, Done, Epoch, Failed, Line, Stopped, be_killed_with, end_with, hear, say
+from app import run_log
+from app.line import GO_ON, LEAVE, Done, Epoch, Failed, Line, Stopped, be_killed_with, end_with, hear, say
+from app.run_files import RunFiles
 from search import trials
-from search.points import Assignment, Outcome
-from search.spec import parse
+from search.points import Outcome
+from search.resumable import CheckpointError, Resumable, plain
 
 _FORK = multiprocessing.get_context("fork")
+
+log = logging.getLogger(__name__)
 
 
 class Trainer(Line):
@@ -62,24 +67,58 @@ def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # both reach a whole group of processes; the supervisor decides
     trials.single_thread()
+    run_log.prepare()
     while True:
-        spec, assignment, data_hash = hear(pipe)
-        _train(pipe, spec, assignment, data_dir, data_hash)
+        spec, assignment, data_hash, files = hear(pipe)
+        with run_log.written_to(files):
+            _train(pipe, spec, assignment, data_dir, data_hash, files)
 
 
 def _train(
-    pipe: Connection, spec: Mapping[str, Any], assignment: dict[str, Any], data_dir: Path | None, data_hash: str
+    pipe: Connection,
+    spec: Mapping[str, Any],
+    assignment: Mapping[str, Any],
+    data_dir: Path | None,
+    data_hash: str,
+    files: RunFiles | None,
 ) -> None:
     try:
-        for report in trials.perform(parse(spec), Assignment.from_json(assignment), data_dir, data_hash):
-            if isinstance(report, Outcome):
-                say(pipe, Done(report.to_json()))
-                return
-            say(pipe, Epoch(asdict(report) | {"nnz": list(report.nnz)}))
-            if hear(pipe) == STOP:
-                say(pipe, Stopped())
-                return
+        left_at = files.checkpoint if files and files.epochs else None
+        training = Resumable(spec, assignment, data_dir, data_hash, left_at)
+        if left_at and files and training.epochs != files.epochs:
+            raise CheckpointError(left_at, f"it is {training.epochs} epochs old, and was {files.epochs}")
+        _report(pipe, training, files)
+    except CheckpointError:
+        # It was whole a moment ago, when the supervisor looked: no fault of the training, which is tried again.
+        run_log.note(traceback.format_exc())
+        os._exit(1)
     # Whatever a training raises (diverged, out of memory, a file gone, a bug) is the end of that run, told to its
     # owner in its own words; the next run may be of another job and must not suffer for it.
     except Exception as error:  # noqa: BLE001
+        run_log.note(traceback.format_exc())
         say(pipe, Failed(f"{type(error).__name__}: {error}", traceback.format_exc()))
+
+
+def _report(pipe: Connection, training: Resumable, files: RunFiles | None) -> None:
+    kept_at = time.monotonic()
+    for report in training.perform():
+        if isinstance(report, Outcome):
+            say(pipe, Done(report.to_json()))
+            return
+        say(pipe, Epoch(plain(report)))
+        word = hear(pipe)
+        if files and (word == LEAVE or (word == GO_ON and time.monotonic() - kept_at >= files.every)):
+            _keep(training, files.checkpoint)
+            kept_at = time.monotonic()
+        if word != GO_ON:
+            say(pipe, Stopped())
+            return
+
+
+def _keep(training: Resumable, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        training.save(path)
+    except OSError as error:
+        # Without it the run may have to start over, but it is not lost.
+        log.warning("no checkpoint could be written to %s: %s", path.parent, error.strerror or error)

@@ -7,7 +7,7 @@ is elsewhere never reaches a training: it is the optimizer's initial state again
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from models.connections import Connections
 from models.data.samples import Split
 from models.explored import Explored
 from models.layers import SparseLayer
-from models.networks.shapes import LayerShape
 from models.optimizer_state import initial_value, is_per_weight
 from models.packing import pack, pack_connections, unpack, unpack_connections
 from models.probe import GradientFlow

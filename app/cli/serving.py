@@ -1,8 +1,11 @@
 """`snas serve` and `snas worker`: the processes that do the work."""
 
+import errno
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 WithParent = Annotated[bool, typer.Option(parent.WITH_PARENT, hidden=True)]
 
+DISK = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
+"""What a disk, not a program, is at fault for."""
 KERNELS = Path(__file__).parents[2] / "models" / "kernels"
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 """A trial trains on one core: many side by side use a machine best, and sums are taken in one order."""
@@ -41,7 +46,8 @@ def serve(
     from app import serve as server
 
     try:
-        server.serve(settings, host, port, local.cores() if workers is None else workers)
+        with _writable(state_dir):
+            server.serve(settings, host, port, local.cores() if workers is None else workers)
     except server.CannotListen as error:
         say(str(error))
         raise typer.Exit(BAD_INPUT) from None
@@ -59,7 +65,31 @@ def worker(state_dir: StateDir = STATE_DIR, data_dir: DataDir = None, with_paren
     _prepare("worker", state_dir, with_parent)
     from app import worker as process
 
-    process.main(settings)
+    with _writable(state_dir):
+        process.main(settings)
+
+
+@contextmanager
+def _writable(state_dir: Path) -> Iterator[None]:
+    """Says which fault of the disk ended the process."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import DBAPIError
+
+    from app import outages
+
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        said = (error.strerror or str(error)).lower()
+        say(f"the state directory {state_dir.absolute()} cannot be written: {said}")
+        raise typer.Exit(FAILED) from None
+    except (DBAPIError, StorageInternalError) as error:
+        if not outages.is_outage(error):
+            raise
+        say(outages.reason(error, state_dir.absolute()))
+        raise typer.Exit(FAILED) from None
 
 
 def _settings(state_dir: Path, data_dir: Path | None) -> "Settings":
