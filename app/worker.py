@@ -159,6 +159,7 @@ class Supervisor:
         at = now(self._db)
         row = {"id": self._id, "host": self._host, "pid": os.getpid(), "started": at, "last_seen": at}
         with self._db.begin() as connection:
+            connection.execute(delete(tables.workers).where(tables.workers.c.id == self._id))  # it may be repeated
             connection.execute(insert(tables.workers).values(**row))
 
     def _show(self) -> None:
