@@ -2,21 +2,22 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from optuna.storages import BaseStorage
 from sqlalchemy import Engine
 
-from app import endings, fences, jobs, runs, uploads
+from app import endings, fences, jobs, run_files, runs, uploads
 from app.claims import Claim
 from app.database import clock, now
 from app.line import Done, Epoch, Failed, Line
+from app.outages import Patience
 from app.settings import Settings
 from models.data import Upload
 from search import early_stopping, gradual_start, study
-from search.problem import problem_from
+from search.problem import Problem, problem_from
 from search.spec import dump, parse
 from search.steps import awaits_pruning
 
@@ -39,15 +40,18 @@ class NoPoint(Exception):
 
 
 class Attendance:
-    """Every method that writes raises fences.Fenced once the run is another's."""
+    """Every method that writes raises fences.Fenced once the run is another's, and outages.NoAnswer."""
 
-    def __init__(self, settings: Settings, db: Engine, storage: BaseStorage, trainer: Line, claim: Claim) -> None:
+    def __init__(
+        self, settings: Settings, db: Engine, storage: BaseStorage, trainer: Line, claim: Claim, patience: Patience
+    ) -> None:
         self._settings, self._db, self._storage = settings, db, storage
-        self._trainer, self._claim = trainer, claim
-        self._job = jobs.get(db, claim.job_id)
+        self._trainer, self._claim, self._patiently = trainer, claim, patience
+        self._job = patience(lambda: jobs.get(db, claim.job_id))
         self._spec = parse(self._job.spec)
         self._unstored: list[dict[str, Any]] = []
-        self._renewed = self._looked = time.monotonic()
+        self._renewed = self._looked = self._heard = time.monotonic()
+        self._leave_by: float | None = None
 
     def prepare(self, stopping: Callable[[], bool]) -> Ending | None:
         """Has the data at hand. Trains what the slot's point follows from, where it is the start of a pruning run that
@@ -58,13 +62,13 @@ class Attendance:
         """
         if isinstance(self._spec.data, Upload):
             assert self._spec.data.sha256 is not None, "filled in where the job was submitted"
-            uploads.fetch(self._db, self._settings.state_dir, self._spec.data.sha256, self._renew_in_time)
+            self._fetch(self._spec.data.sha256)
         problem = problem_from(self._job.problem)
         of_search = self._claim.stage == "search" and self._claim.assignment is None
         if not of_search or not awaits_pruning(self._spec, problem, self._claim.ordinal):
             return None
         spec, point = gradual_start.run(self._spec, problem.layers, problem.samples)
-        self._trainer.train(dump(spec), point.to_json(), problem.data_hash)
+        self._trainer.train(dump(spec), point.to_json(), problem.data_hash, None)
         reports: list[dict[str, Any]] = []
         ending = None
         while ending is None:
@@ -72,26 +76,29 @@ class Attendance:
         if ending.outcome is None:
             return replace(ending, error=ending.error and f"the pruning run for its counts: {ending.error}")
         found = gradual_start.pruned(self._spec, problem.layers, ending.outcome["nnz"], reports)
-        with fences.fence(self._db, self._claim, "asking") as connection:
-            jobs.keep_problem(connection, self._job.id, replace(problem, gradual=found))
-        self._job = jobs.get(self._db, self._job.id)
+        self._patiently(lambda: self._keep_found(replace(problem, gradual=found)))
+        self._job = self._patiently(lambda: jobs.get(self._db, self._job.id))
         return None
 
     def begin(self) -> None:
-        """Decides what is trained and has the training begin.
-
-        Raises: NoPoint; app.line.Died.
-        """
-        jobs.open_study(self._db, self._storage, self._job)
-        with fences.fence(self._db, self._claim, "asking") as connection:
-            # Inside: nobody else can ask for this slot meanwhile, so that it never has two trials of Optuna.
-            number, assignment = self._ask()
-            at, lease = clock(connection), self._settings.lease_seconds
-            fences.begin(connection, self._claim, number, assignment, at, lease)
-        self._trainer.train(self._job.spec, assignment, self._job.problem["data_hash"])
+        """Decides what is trained and has the training begin. Raises: NoPoint; app.line.Died."""
+        self._patiently(lambda: jobs.open_study(self._db, self._storage, self._job))
+        behind = self._take_over()
+        assignment = self._patiently(lambda: self._decide(behind))
+        files = run_files.of(
+            self._settings.state_dir, self._claim, self._settings.checkpoint_seconds, epochs=len(behind)
+        )
+        data_hash = self._job.problem["data_hash"]
+        self._trainer.train(self._job.spec, assignment, data_hash, files if self._trainer.keeps_files else None)
+        if behind:
+            log.info("run %s goes on after epoch %d", self._claim.run_id, len(behind))
+        self._heard = time.monotonic()
 
     def follow(self, stopping: Callable[[], bool]) -> Ending:
-        """Attends to the training until it ends, is cancelled or paused, or `stopping`. Raises: app.line.Died."""
+        """Attends to the training until it ends, is cancelled or paused, or `stopping`. Raises: app.line.Died.
+
+        Told to stop, it waits for the end of an epoch, so that nothing of it is lost, as long as a trainer is given.
+        """
         ending = None
         while ending is None:
             ending = self._step(stopping, self._judge)
@@ -100,16 +107,46 @@ class Attendance:
 
     def conclude(self, ending: Ending) -> None:
         """Stores the ending, and closes the run where it is over."""
-        at = now(self._db)
+        db, claim, error = self._db, self._claim, ending.error
         match ending.state:
             case "released":
-                fences.release(self._db, self._claim, at)
+                self._patiently(lambda: fences.release(db, claim, now(db)))
             case "crashed":
-                fences.crash(self._db, self._claim, str(ending.error), at, self._settings.max_attempts)
+                most, written = self._settings.max_attempts, self._written()
+                self._patiently(lambda: fences.crash(db, claim, str(error), now(db), most, written))
             case state:
-                lease = self._settings.lease_seconds
-                run = fences.finish(self._db, self._claim, state, ending.outcome, ending.error, at, lease)
-                endings.close(self._db, self._storage, run)
+                outcome, lease = ending.outcome, self._settings.lease_seconds
+                run = self._patiently(lambda: fences.finish(db, claim, state, outcome, error, now(db), lease))
+                self._patiently(lambda: endings.close(db, self._storage, run))
+
+    def _fetch(self, sha256: str) -> None:
+        state_dir = self._settings.state_dir
+        self._patiently(lambda: uploads.fetch(self._db, state_dir, sha256, self._renew_in_time))
+
+    def _keep_found(self, problem: Problem) -> None:
+        with fences.fence(self._db, self._claim, "asking") as connection:
+            jobs.keep_problem(connection, self._job.id, problem)
+
+    def _take_over(self) -> Sequence[dict[str, Any]]:
+        """The epochs that an earlier worker on this state directory has left behind."""
+        assignment = self._claim.assignment
+        if assignment is None or not self._trainer.keeps_files:
+            return ()
+        trained = self._job.spec, assignment, self._job.problem["data_hash"]
+        return run_files.take_over(self._settings.state_dir, self._claim, *trained)
+
+    def _decide(self, behind: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        with fences.fence(self._db, self._claim, "asking") as connection:
+            # Inside: nobody else can ask for this slot meanwhile, so that it never has two trials of Optuna.
+            number, assignment = self._ask()
+            at, lease = clock(connection), self._settings.lease_seconds
+            fences.begin(connection, self._claim, number, assignment, at, lease, behind)
+        return assignment
+
+    def _written(self) -> str:
+        claim = self._claim
+        who = (claim.job_id, claim.stage, claim.ordinal, claim.attempt)
+        return run_files.last_lines(run_files.log_file(self._settings.state_dir, *who))
 
     def _ask(self) -> tuple[int | None, dict[str, Any]]:
         if self._claim.assignment is not None:
@@ -123,11 +160,16 @@ class Attendance:
 
     def _step(self, stopping: Callable[[], bool], judge: Callable[[dict[str, Any]], Ending | None]) -> Ending | None:
         if stopping():
+            self._leave_soon()
+        if self._leave_by is not None and time.monotonic() >= self._leave_by:
             return Ending("released")
-        if time.monotonic() - self._looked >= self._patience() and (halted := self._look()) is not None:
-            return halted
-        match self._trainer.receive(self._patience()):
+        if self._is_overdue():
+            return Ending("crashed", error=f"it reported nothing for {self._settings.run_minutes:g} minutes")
+        if time.monotonic() - self._looked >= self._pause() and self._look():
+            return Ending("cancelled")
+        match self._trainer.receive(self._pause()):
             case Epoch(report):
+                self._heard = time.monotonic()
                 return judge(report)
             case Done(outcome):
                 return Ending("complete", outcome)
@@ -137,30 +179,40 @@ class Attendance:
             case None:
                 return None
 
-    def _patience(self) -> float:
+    def _is_overdue(self) -> bool:
+        minutes = self._settings.run_minutes
+        return minutes is not None and time.monotonic() - self._heard >= 60 * minutes
+
+    def _pause(self) -> float:
         return min(FLUSH_SECONDS, self._settings.lease_seconds / 3)
 
-    def _look(self) -> Ending | None:
-        """Stores what there is, renews the lease in time; how the run ends where its job is paused or cancelled."""
+    def _look(self) -> bool:
+        """Stores what there is, renews the lease in time; True where the job is being cancelled."""
         self._looked = time.monotonic()
         if not self._store():
             self._renew_in_time()
-        match jobs.halted(self._db, self._job.id):
-            case "cancelled":
-                return Ending("cancelled")
-            case "paused":
-                return Ending("released")
-        return None
+        halted = self._patiently(lambda: jobs.halted(self._db, self._job.id))
+        if halted == "paused":
+            self._leave_soon()
+        return halted == "cancelled"
+
+    def _leave_soon(self) -> None:
+        """At the end of the epoch, where that comes in time."""
+        if self._leave_by is None:
+            grace = self._settings.grace_seconds if self._trainer.keeps_files else 0.0
+            self._leave_by = time.monotonic() + grace
 
     def _renew_in_time(self) -> None:
         if time.monotonic() - self._renewed >= self._settings.lease_seconds / 3:
-            fences.renew(self._db, self._claim, now(self._db), self._settings.lease_seconds)
+            lease = self._settings.lease_seconds
+            self._patiently(lambda: fences.renew(self._db, self._claim, now(self._db), lease))
             self._renewed = time.monotonic()
 
     def _store(self) -> bool:
         if not self._unstored:
             return False
-        fences.record(self._db, self._claim, self._unstored, now(self._db), self._settings.lease_seconds)
+        lease = self._settings.lease_seconds
+        self._patiently(lambda: fences.record(self._db, self._claim, self._unstored, now(self._db), lease))
         self._unstored = []
         self._renewed = time.monotonic()
         return True
@@ -171,10 +223,13 @@ class Attendance:
 
     def _judge(self, report: dict[str, Any]) -> Ending | None:
         self._unstored.append(report)
-        if self._goes_on(report):
-            self._trainer.go_on()
-            return None
-        return Ending("pruned")
+        if not self._goes_on(report):
+            return Ending("pruned")
+        if self._leave_by is not None:
+            self._trainer.leave(self._leave_by - time.monotonic())
+            return Ending("released")
+        self._trainer.go_on()
+        return None
 
     def _goes_on(self, report: dict[str, Any]) -> bool:
         epoch = report["epoch"]
@@ -182,5 +237,5 @@ class Attendance:
             return True
         self._store()  # before the others are read: of two trials at this epoch, one sees the other
         by = early_stopping.compared_by(self._spec)
-        peers = runs.peers(self._db, self._job.id, self._claim.run_id, epoch, by)
+        peers = self._patiently(lambda: runs.peers(self._db, self._job.id, self._claim.run_id, epoch, by))
         return early_stopping.goes_on(self._spec, epoch, report[by], sum(report["nnz"]), peers)

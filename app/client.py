@@ -34,6 +34,11 @@ class Refused(Exception):
         self.errors: list[dict[str, Any]] = list(problem.get("errors") or [])
         super().__init__(str(problem.get("detail") or problem["title"]))
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may succeed later: the server, or its database, is not able to answer now."""
+        return self.status in (502, 503, 504, 507)
+
 
 class Unreachable(Exception):
     """No server answers at this address."""
@@ -196,7 +201,8 @@ class Client:
         """The events of a job, from `after` on, until the one that ends it.
 
         A broken connection is taken up again after the last event seen: none is lost, none comes twice.
-        Raises Unreachable when no event and no connection came for `patience` seconds.
+        Raises Unreachable, or Refused as a server that cannot answer refuses, when no event and no connection came for
+        `patience` seconds.
         """
         deadline = time.monotonic() + patience
         while True:
@@ -211,6 +217,9 @@ class Client:
                     return
             except httpx2.ReadTimeout:
                 deadline = time.monotonic() + patience  # the connection stood; only nothing came
+            except Refused as error:
+                if not error.may_pass or time.monotonic() > deadline:
+                    raise
             except (httpx2.TransportError, Unreachable) as error:
                 if time.monotonic() > deadline:
                     raise self._unreachable(error) from error

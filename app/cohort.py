@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 class Lane(Line):
     """A supervisor's end of the trainer that it shares: nothing of the others is stopped or killed from here."""
 
+    keeps_files = False
+
     def stop(self, seconds: float) -> bool:
         """Leaves the cohort at its next epoch, however long that takes. Raises: app.line.Died."""
         told = False

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, select, t
 from app.settings import Settings
 
 APP, OPTUNA = "snas", "optuna"  # schemas of PostgreSQL
+BUSY_MILLISECONDS = 30_000  # SQLite waits so long for the writer before it says that the database is locked
 _UPGRADE_LOCK = 0x534E4153  # any constant: PostgreSQL's advisory locks are named by numbers
 
 
@@ -94,7 +95,7 @@ def _schema(name: str, read_only: bool = False) -> dict[str, str]:
 def _immediate(database: Engine, read_only: bool = False) -> None:
     # sqlite3's own transactions open at the first write: what was read before it may be stale by then, and two workers
     # take the same trial. BEGIN IMMEDIATE takes the write lock first and waits for it.
-    pragmas = ["foreign_keys=ON", "busy_timeout=30000"]
+    pragmas = ["foreign_keys=ON", f"busy_timeout={BUSY_MILLISECONDS}"]
     if not read_only:
         pragmas += ["journal_mode=WAL", "synchronous=NORMAL"]
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, update
 
 from app import events, tables
 from app.claims import Claim
+from app.database import reading
 from app.runs import COLUMNS, LEASED, RunRow
 
 _jobs, _runs, _curves = tables.jobs.c, tables.runs.c, tables.curves.c
@@ -40,14 +41,24 @@ def begin(
     assignment: Mapping[str, Any],
     at: float,
     lease_seconds: float,
+    behind: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Inside a fence: what will be trained is known, training begins. Renews the lease: asking may have taken long."""
+    """Inside a fence: what will be trained is known, training begins. Renews the lease: asking may have taken long.
+
+    behind  the epochs after which it goes on: those stored from now on follow them, whatever was stored before
+    """
     values = {"state": "running", "number": number, "assignment": dict(assignment), "started": at}
     connection.execute(
         update(tables.runs).where(_runs.id == claim.run_id).values(**values, lease_until=at + lease_seconds)
     )
-    told = _who(claim) | {"trial": number, "label": assignment["label"]}
-    events.add(connection, claim.job_id, "run.started", told)
+    told = _told(connection, claim)
+    connection.execute(delete(tables.curves).where(_curves.run_id == claim.run_id))
+    rows = [_row(report) for report in behind]
+    _store(connection, claim, rows)
+    started = {"trial": number, "label": assignment["label"], "after_epoch": len(behind)}
+    events.add(connection, claim.job_id, "run.started", _who(claim) | started)
+    for row in rows[told:]:  # its worker died between the checkpoint and the telling
+        events.add(connection, claim.job_id, "run.epoch", _who(claim) | row)
 
 
 def renew(db: Engine, claim: Claim, at: float, lease_seconds: float) -> None:
@@ -57,23 +68,12 @@ def renew(db: Engine, claim: Claim, at: float, lease_seconds: float) -> None:
 
 
 def record(db: Engine, claim: Claim, reports: Sequence[Mapping[str, Any]], at: float, lease_seconds: float) -> None:
-    """Stores epochs and tells them; renews the lease too. Raises: Fenced."""
-    rows = [{key: _finite(value) for key, value in report.items()} for report in reports]
+    """Stores epochs and tells them; renews the lease too. May be repeated: what is stored is left. Raises: Fenced."""
     with fence(db, claim, "running") as connection:
         _extend(connection, claim, at + lease_seconds)
-        connection.execute(
-            insert(tables.curves),
-            [
-                {
-                    "run_id": claim.run_id,
-                    "epoch": row["epoch"],
-                    "loss": row["loss"],
-                    "weights": sum(row["nnz"]),
-                    "data": row,
-                }
-                for row in rows
-            ],
-        )
+        stored = connection.execute(select(func.max(_curves.epoch)).where(_curves.run_id == claim.run_id)).scalar()
+        rows = [_row(report) for report in reports if report["epoch"] > (stored or 0)]
+        _store(connection, claim, rows)
         for row in rows:
             events.add(connection, claim.job_id, "run.epoch", _who(claim) | row)
 
@@ -105,12 +105,13 @@ def finish(
 
 
 def release(db: Engine, claim: Claim, at: float) -> None:
-    """Gives a run back unfinished, as the same attempt: stopping a worker is nobody's failure. Raises: Fenced."""
+    """Gives a run back unfinished, as the same attempt: stopping a worker is nobody's failure. Its epochs stay, until
+    it is known after which it goes on. Raises: Fenced.
+    """
     with fence(db, claim, "asking", "running") as connection:
         if _cancelled(connection, claim.job_id):
             _close_soon(connection, claim.run_id, "cancelled", None, at)
             return
-        connection.execute(delete(tables.curves).where(_curves.run_id == claim.run_id))
         connection.execute(
             update(tables.runs)
             .where(_runs.id == claim.run_id)
@@ -118,10 +119,13 @@ def release(db: Engine, claim: Claim, at: float) -> None:
         )
 
 
-def crash(db: Engine, claim: Claim, error: str, at: float, max_attempts: int) -> None:
-    """The trainer died: the slot's next attempt waits, or the run is to be closed. Raises: Fenced."""
+def crash(db: Engine, claim: Claim, error: str, at: float, max_attempts: int, written: str = "") -> None:
+    """The trainer died: the slot's next attempt waits, or the run is to be closed. Raises: Fenced.
+
+    written  the last that it wrote to its log
+    """
     with fence(db, claim, "asking", "running") as connection:
-        _lose(connection, _read(connection, claim.run_id), "crashed", error, at, max_attempts)
+        _lose(connection, _read(connection, claim.run_id), "crashed", error, at, max_attempts, written)
 
 
 def expire(db: Engine, run_id: str, at: float, max_attempts: int) -> RunRow | None:
@@ -140,17 +144,33 @@ def expire(db: Engine, run_id: str, at: float, max_attempts: int) -> RunRow | No
     return run if run.state == "finishing" else None
 
 
+def shorten(db: Engine, at: float, lease_seconds: float) -> None:
+    """Has no lease end later than one that begins now: the clock was set back, and the dead would seem alive."""
+    too_late = and_(_runs.state.in_(LEASED), _runs.lease_until > at + 2 * lease_seconds)
+    with reading(db) as connection:
+        if connection.execute(select(_runs.id).where(too_late).limit(1)).first() is None:
+            return
+    with db.begin() as connection:
+        connection.execute(update(tables.runs).where(too_late).values(lease_until=at + lease_seconds))
+
+
 def expired(at: float) -> Any:
     """The query of the runs whose lease has ended."""
     return select(_runs.id).where(_runs.state.in_(LEASED), _runs.lease_until <= at).order_by(_runs.lease_until)
 
 
-def _lose(connection: Connection, run: RunRow, why: str, error: str, at: float, max_attempts: int) -> None:
+def _lose(
+    connection: Connection, run: RunRow, why: str, error: str, at: float, max_attempts: int, written: str = ""
+) -> None:
+    if run.attempt >= max_attempts:
+        error = f"{error} (attempt {run.attempt} of {max_attempts})"
+    if written:
+        error = f"{error}; the last that it wrote:\n{written}"
     if _cancelled(connection, run.job_id):
         _close_soon(connection, run.id, "cancelled", error, at)
         return
     if run.attempt >= max_attempts:
-        _close_soon(connection, run.id, "failed", f"{error} (attempt {run.attempt} of {max_attempts})", at)
+        _close_soon(connection, run.id, "failed", error, at)
         return
     values = {"state": "lost", "ending": why, "error": error, "finished": at, "lease_until": None}
     connection.execute(update(tables.runs).where(_runs.id == run.id).values(**values))
@@ -160,6 +180,27 @@ def _lose(connection: Connection, run: RunRow, why: str, error: str, at: float, 
     connection.execute(insert(tables.runs).values(id=uuid.uuid4().hex, state="waiting", **again, **point))
     lost = {"run": run.id, "stage": run.stage, "ordinal": run.ordinal, "attempt": run.attempt, "trial": run.number}
     events.add(connection, run.job_id, "run.finished", {**lost, "state": "lost", "error": error})
+
+
+def _told(connection: Connection, claim: Claim) -> int:
+    """The last epoch of the claim's slot that any attempt at it has told."""
+    slot = and_(_runs.job_id == claim.job_id, _runs.stage == claim.stage, _runs.ordinal == claim.ordinal)
+    query = select(func.max(_curves.epoch)).join(tables.runs, _runs.id == _curves.run_id).where(slot)
+    return connection.execute(query).scalar() or 0
+
+
+def _store(connection: Connection, claim: Claim, rows: Sequence[Mapping[str, Any]]) -> None:
+    if not rows:
+        return
+    stored = [
+        {"run_id": claim.run_id, "epoch": row["epoch"], "loss": row["loss"], "weights": sum(row["nnz"]), "data": row}
+        for row in rows
+    ]
+    connection.execute(insert(tables.curves), stored)
+
+
+def _row(report: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _finite(value) for key, value in report.items()}
 
 
 def _close_soon(connection: Connection, run_id: str, ending: str, error: str | None, at: float) -> None:

@@ -51,7 +51,7 @@ class Gate:
         try:
             visitor = await run_in_threadpool(self._visitor, headers, address(scope))
         except OperationalError as error:
-            await problems.unanswered(error, scope["path"])(scope, receive, send)
+            await problems.unanswered(error, scope["app"].state.settings.state_dir, scope["path"])(scope, receive, send)
             return
         refusal: Response | None
         if isinstance(visitor, Stranger):

@@ -114,7 +114,7 @@ class Lanes:
                 self._training.add(pipe)
                 self.end(pipe, Stopped())
             return
-        spec, assignment, data_hash = message
+        spec, assignment, data_hash, _ = message
         self._idle.remove(pipe)
         self._asked[pipe] = Request(parse(spec), Assignment.from_json(assignment), data_hash)
 

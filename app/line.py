@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-GO_ON, STOP = "go on", "stop"
+from app.run_files import RunFiles
+
+GO_ON, STOP, LEAVE = "go on", "stop", "leave"
 _PARENT_DEATH_SIGNAL = 1  # Linux: prctl(PR_SET_PDEATHSIG, ...)
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """search's epoch report as JSON; the trainer now waits for `go_on` or `stop`."""
+    """search's epoch report as JSON; the trainer now waits for `go_on`, `stop` or `leave`."""
 
     report: dict[str, Any]
 
@@ -52,15 +54,26 @@ class NoTrainer(Exception):
 
 
 class Line:
-    """The supervisor's end."""
+    """The supervisor's end.
+
+    keeps_files  whether its trainings leave checkpoints and logs, and can go on from a checkpoint
+    """
+
+    keeps_files = True
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._busy = self._waiting = False
 
-    def train(self, spec: Mapping[str, Any], assignment: Mapping[str, Any], data_hash: str) -> None:
-        """Begins a run; its messages follow by `receive`. Raises: Died."""
-        self._send((dict(spec), dict(assignment), data_hash))
+    def train(
+        self,
+        spec: Mapping[str, Any],
+        assignment: Mapping[str, Any],
+        data_hash: str,
+        files: RunFiles | None = None,
+    ) -> None:
+        """Begins a run; its messages follow by `receive`. files: None keeps none. Raises: Died."""
+        self._send((dict(spec), dict(assignment), data_hash, files))
         self._busy, self._waiting = True, False
 
     def receive(self, seconds: float) -> Epoch | Done | Failed | None:
@@ -82,6 +95,13 @@ class Line:
             if self._receive(max(0.0, deadline - time.monotonic())) is None:
                 return False
         return True
+
+    def leave(self, seconds: float) -> bool:
+        """Answers an epoch: the training is left there, with a checkpoint to go on from; False where that was not done
+        in time. Raises: Died.
+        """
+        self._answer(LEAVE)
+        return self._receive(max(0.0, seconds)) is not None
 
     def is_gone(self) -> bool:
         """Whether the trainer ended while nothing was asked of it."""

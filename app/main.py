@@ -31,7 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # their scripts come from another site
         redoc_url=None,
         lifespan=_lifespan,
-        responses=problems.documented(400, 401, 403, 405, 429, 500, 503),
+        responses=problems.documented(400, 401, 403, 405, 429, 500, 503, 507),
         telemetry={"auto_configure": True},  # OpenTelemetry, where OTEL_EXPORTER_OTLP_ENDPOINT names a collector
     )
     app.state.settings = settings

@@ -5,17 +5,19 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from optuna.exceptions import StorageInternalError
 from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app import blobs, cursors, datasets, jobs, keys, pauses, quotas, reports, revisions
+from app import blobs, cursors, datasets, jobs, keys, outages, pauses, quotas, reports, revisions
 from app.callers import NotAllowed
 from app.headers import EVERYWHERE
 from app.readiness import NotReady
@@ -46,7 +48,8 @@ STATUS: dict[type[Exception], int] = {
     jobs.IdempotencyConflict: 422,
     cursors.InvalidCursor: 422,
     NotReady: 503,
-    OperationalError: 503,
+    OperationalError: 503,  # or 507
+    StorageInternalError: 503,
 }
 """Which named error is which status; its own words are the detail, but for the database's."""
 
@@ -136,14 +139,22 @@ def _describe(app: FastAPI) -> None:
 
 def _named(request: Request, error: Exception) -> Response:
     kind = next(each for each in type(error).__mro__ if each in STATUS)
-    if isinstance(error, OperationalError):
-        return unanswered(error, request.url.path)
+    if kind in (OperationalError, StorageInternalError):
+        return unanswered(error, request.app.state.settings.state_dir, request.url.path)
     return respond(STATUS[kind], str(error), instance=request.url.path)
 
 
-def unanswered(error: OperationalError, path: str) -> Response:
-    log.error("the database does not answer", exc_info=error)
-    return respond(503, "The database does not answer at the moment; try again.", instance=path)
+def unanswered(error: Exception, state_dir: Path, path: str) -> Response:
+    log.error("%s", outages.reason(error, state_dir), exc_info=error)
+    return respond(*_outage(error), instance=path)
+
+
+def _outage(error: Exception) -> tuple[int, str]:
+    if outages.is_full(error):
+        return 507, "No space is left where the server keeps its state; nothing was stored. Try again when there is."
+    if outages.is_read_only(error):
+        return 503, "The server's state cannot be written at the moment: its disk is read-only. Nothing was stored."
+    return 503, "The database does not answer at the moment; try again."
 
 
 def _invalid_spec(request: Request, error: Exception) -> Response:

@@ -12,7 +12,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from app import words
-from app.client import ENDED, Client, Job, Unreachable
+from app.client import ENDED, Client, Job, Refused, Unreachable
 
 STAGES = {"trials": "search", "shortlist": "shortlist", "final": "confirmation"}
 LOOK_EVERY = 0.5  # seconds between two looks at a job whose events keep coming
@@ -39,6 +39,10 @@ def follow(client: Client, job_id: str, patience: float = 30.0) -> Iterator[Job]
                 job = client.get(job_id)
             except Unreachable:
                 continue  # the stream sees it too, and knows how long to wait for a server
+            except Refused as error:
+                if error.may_pass:
+                    continue
+                raise
             yield job
             looked = time.monotonic()
     if job["state"] not in ENDED:

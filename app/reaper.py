@@ -5,11 +5,12 @@ import signal
 import threading
 import uuid
 
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 from sqlalchemy import Engine, delete, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from app import blobs, endings, jobs, runs, tables, validations
+from app import blobs, endings, jobs, outages, runs, tables, validations
 from app.advance import advance, stalled
 from app.database import clock, engine, now, optuna_storage, reading, upgrade
 from app.settings import Settings
@@ -51,11 +52,17 @@ class Reaper:
 
     def _run(self) -> None:
         db, storage = engine(self._settings), optuna_storage(self._settings)
-        while not self._ending.wait(self._settings.reaper_seconds):
+        pause = self._settings.reaper_seconds
+        while not self._ending.wait(pause):
             try:
                 self.look(db, storage)
-            except OperationalError:
-                log.exception("the database does not answer; the reaper tries again")
+                pause = self._settings.reaper_seconds
+            except (DBAPIError, StorageInternalError) as error:
+                if not outages.is_outage(error):
+                    raise
+                log.error("%s; the reaper tries again", outages.reason(error, self._settings.state_dir))
+                # After it, who holds a run is given time to show itself before the run is taken for lost.
+                pause = self._settings.lease_seconds
         storage.remove_session()
         storage.engine.dispose()
         db.dispose()

@@ -16,6 +16,8 @@ class Settings(BaseSettings):
     database_url    None keeps two SQLite files in `state_dir`; `postgresql+psycopg://...` keeps two schemas there
     lease_seconds   a worker silent for so long has lost its run
     max_attempts    a run that crashed or fell silent so often has failed
+    run_minutes     a run without a report for so long is stopped, which counts as an attempt; None: never
+    checkpoint_seconds  a run is saved at the end of an epoch, so often at most; 0: of every epoch
     grace_seconds   a trainer told to stop is killed after so long
     poll_seconds    an idle worker looks for work so often
     reaper_seconds  the server looks for what was left lying so often
@@ -46,6 +48,8 @@ class Settings(BaseSettings):
     database_url: Annotated[str | None, Field(repr=False)] = None  # it may hold a password
     lease_seconds: Annotated[float, Gt(0)] = 60.0
     max_attempts: Annotated[int, Ge(1)] = 3
+    run_minutes: Annotated[float, Gt(0)] | None = None
+    checkpoint_seconds: Annotated[float, Ge(0)] = 30.0
     grace_seconds: Annotated[float, Ge(0)] = 5.0
     poll_seconds: Annotated[float, Gt(0)] = 0.5
     reaper_seconds: Annotated[float, Gt(0)] = 2.0

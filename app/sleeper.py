@@ -6,15 +6,16 @@ connections that say so), so that nobody takes it for a result.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from app.trainer import Perform
+from app.trainer import Begin
 from models.seeds import derive
 from models.training import EpochReport
 from models.types import StorageKind
 from search.points import Assignment, Outcome
-from search.spec import JobSpec
+from search.spec import JobSpec, parse
 
 NOT_TRAINED = "untrained"
 """What the connections of every outcome begin with, in place of a hash."""
@@ -23,19 +24,37 @@ _DRAWS = 2**63
 _STORAGE: StorageKind = "masked"
 
 
-def sleeping(seconds: float) -> Perform:
-    """What stands in for search.trials.perform; `seconds` are those of a whole run, shared among its epochs."""
+def sleeping(seconds: float) -> Begin:
+    """What stands in for search.resumable.Resumable; `seconds` are those of a whole run, shared among its epochs."""
 
-    def perform(
-        spec: JobSpec, assignment: Assignment, data_dir: Path | None, data_hash: str
-    ) -> Iterator[EpochReport | Outcome]:
-        epochs = spec.training.epochs
-        for epoch in range(1, epochs + 1):
-            time.sleep(seconds / epochs)
-            yield _report(assignment, epoch, seconds / epochs)
-        yield _outcome(spec, assignment, seconds)
+    def begin(
+        spec: Mapping[str, Any],
+        assignment: Mapping[str, Any],
+        data_dir: Path | None,
+        data_hash: str,
+        left_at: Path | None,
+    ) -> Sleep:
+        assert left_at is None, "a rehearsal keeps no checkpoints"
+        return Sleep(parse(spec), Assignment.from_json(dict(assignment)), seconds)
 
-    return perform
+    return begin
+
+
+class Sleep:
+    def __init__(self, spec: JobSpec, assignment: Assignment, seconds: float) -> None:
+        self._spec, self._assignment, self._seconds = spec, assignment, seconds
+        self.epochs = 0
+
+    def perform(self) -> Iterator[EpochReport | Outcome]:
+        each = self._seconds / self._spec.training.epochs
+        while self.epochs < self._spec.training.epochs:
+            time.sleep(each)
+            self.epochs += 1
+            yield _report(self._assignment, self.epochs, each)
+        yield _outcome(self._spec, self._assignment, self._seconds)
+
+    def save(self, path: Path) -> None:
+        raise NotImplementedError("a rehearsal keeps no checkpoints")
 
 
 def _report(assignment: Assignment, epoch: int, seconds: float) -> EpochReport:

@@ -1,13 +1,17 @@
 """The events of a job as they happen: one poller per process, any number of listeners, none of them missing one."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
 from app import events, jobs
 from app.events import Event
+
+log = logging.getLogger(__name__)
 
 
 class Feed:
@@ -29,7 +33,11 @@ class Feed:
         """Runs for the life of the process."""
         while True:
             if self._listeners:
-                await self._look()
+                try:
+                    await self._look()
+                except OperationalError:
+                    # Else every stream of this process would stand still for ever. The requests say what is wrong.
+                    log.warning("the events cannot be read; trying again")
             await asyncio.sleep(self._poll_seconds)
 
     async def _look(self) -> None:

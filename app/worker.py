@@ -13,13 +13,14 @@ from collections.abc import Callable
 
 from sqlalchemy import delete, insert, update
 
-from app import claims, cohort, endings, logs, state, tables, uploads, validations, validator
+from app import claims, cohort, endings, fences, logs, run_files, state, tables, uploads, validations, validator
 from app.attendance import Attendance, Ending, NoPoint
 from app.blobs import BlobNotFound
 from app.claims import Claim
 from app.database import engine, now, optuna_storage, upgrade
 from app.fences import Fenced
 from app.line import Died, Line, NoTrainer
+from app.outages import NoAnswer, Patience
 from app.settings import Settings
 from app.sleeper import sleeping
 from app.trainer import Trainer
@@ -36,7 +37,7 @@ def main(settings: Settings) -> None:
     upgrade(settings)
     if settings.trainer == "sleep":
         log.warning("SNAS_TRAINER=sleep: this worker trains nothing, what it reports is made up")
-        supervise(settings, lambda: Trainer(settings.data_dir, sleeping(settings.sleep_seconds)))
+        supervise(settings, lambda: Trainer(settings.data_dir, sleeping(settings.sleep_seconds), keeps_files=False))
         return
     trials.warm_up(state.crossover_file(settings.state_dir))
     size = cohorts.size(settings.cohort)
@@ -51,7 +52,11 @@ def supervise(settings: Settings, make_trainer: Callable[[], Line]) -> None:
     supervisor = Supervisor(settings, make_trainer)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
-    supervisor.work()
+    try:
+        supervisor.work()
+    except NoAnswer as error:
+        log.error("%s", error)
+        raise SystemExit(1) from None
 
 
 class Supervisor:
@@ -67,14 +72,16 @@ class Supervisor:
         self._host = socket.gethostname()
         self._id = f"{self._host}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._stopping = False
+        self._patiently = Patience(settings, lambda: self._stopping)
         self._seen = float("-inf")
 
     def stop(self) -> None:
-        """Ends the work within seconds; may be called from a signal handler."""
+        """Ends the work with the next epoch or the grace of a trainer; may be called from a signal handler."""
         self._stopping = True
 
     def work(self) -> None:
-        self._register()
+        """Raises: app.outages.NoAnswer"""
+        self._patiently(self._register)
         log.info("worker %s is ready", self._id)
         try:
             while not self._stopping:
@@ -82,8 +89,7 @@ class Supervisor:
                     time.sleep(self._settings.poll_seconds)
         finally:
             self._trainer.kill()
-        with self._db.begin() as connection:
-            connection.execute(delete(tables.workers).where(tables.workers.c.id == self._id))
+        self._patiently(self._sign_off)
         self._disconnect()
 
     def _attend_next(self) -> bool:
@@ -91,12 +97,17 @@ class Supervisor:
         if self._trainer.is_gone():  # seen before a run is claimed, it costs none an attempt
             self._replace_trainer()
             return True
-        endings.sweep(self._db, self._storage, self._settings.max_attempts)
-        validations.sweep(self._db, now(self._db), self._settings.max_attempts)
+        if not self._patiently.is_recent:
+            self._patiently(self._sweep)
         return self._validate() or self._train()
 
+    def _sweep(self) -> None:
+        endings.sweep(self._db, self._storage, self._settings.max_attempts)
+        validations.sweep(self._db, now(self._db), self._settings.max_attempts)
+
     def _validate(self) -> bool:
-        held = validations.claim(self._db, self._id, now(self._db), self._settings.lease_seconds)
+        lease = self._settings.lease_seconds
+        held = self._patiently(lambda: validations.claim(self._db, self._id, now(self._db), lease))
         if held is not None:
             try:
                 validator.attend(self._settings, self._db, held, self._disconnect, self._is_stopping)
@@ -105,14 +116,17 @@ class Supervisor:
         return held is not None
 
     def _train(self) -> bool:
-        claim = claims.claim(self._db, self._id, self._host, now(self._db), self._settings.lease_seconds)
+        claim = self._patiently(self._claim)
         if claim is not None:
             with logs.about(claim):
                 self._attend(claim)
         return claim is not None
 
+    def _claim(self) -> Claim | None:
+        return claims.claim(self._db, self._id, self._host, now(self._db), self._settings.lease_seconds)
+
     def _attend(self, claim: Claim) -> None:
-        attendance = Attendance(self._settings, self._db, self._storage, self._trainer, claim)
+        attendance = Attendance(self._settings, self._db, self._storage, self._trainer, claim, self._patiently)
         try:
             ending = self._follow(attendance)
             self._settle()
@@ -142,10 +156,11 @@ class Supervisor:
 
     def _settle(self) -> None:
         """Leaves a trainer that is idle: the same one, or a new one where it did not stop in time or died."""
-        if self._stopping:
-            return  # it is killed at once
+        if self._stopping and not self._trainer.keeps_files:
+            return  # it ends with the others
         try:
-            stopped = self._trainer.stop(self._settings.grace_seconds)
+            # Before the run is another's: a trainer that is still at it would write to that one's checkpoint.
+            stopped = self._trainer.stop(0.0 if self._stopping else self._settings.grace_seconds)
         except Died:
             stopped = False
         if not stopped:
@@ -165,16 +180,29 @@ class Supervisor:
         self._storage.engine.dispose()
         self._db.dispose()
 
+    def _sign_off(self) -> None:
+        with self._db.begin() as connection:
+            connection.execute(delete(tables.workers).where(tables.workers.c.id == self._id))
+
     def _register(self) -> None:
         at = now(self._db)
         row = {"id": self._id, "host": self._host, "pid": os.getpid(), "started": at, "last_seen": at}
         with self._db.begin() as connection:
+            connection.execute(delete(tables.workers).where(tables.workers.c.id == self._id))  # it may be repeated
             connection.execute(insert(tables.workers).values(**row))
 
     def _show(self) -> None:
         if time.monotonic() - self._seen < SEEN_SECONDS:
             return
         self._seen = time.monotonic()
+        self._patiently(self._show_now)
+
+    def _show_now(self) -> None:
         with self._db.begin() as connection:
             mine = tables.workers.c.id == self._id
             connection.execute(update(tables.workers).where(mine).values(last_seen=now(self._db)))
+        fences.shorten(self._db, now(self._db), self._settings.lease_seconds)
+        try:
+            run_files.clear(self._db, self._settings.state_dir)
+        except OSError as error:
+            log.warning("the checkpoints of runs that are over stay in %s: %s", self._settings.state_dir, error)

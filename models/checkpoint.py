@@ -7,7 +7,7 @@ is elsewhere never reaches a training: it is the optimizer's initial state again
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from models.probe import GradientFlow
 from models.settings import from_plain, to_plain
 from models.training import EpochReport, Plan, Run
 
-FORMAT = 2
+FORMAT = 3
 
 
 class CheckpointError(ValueError):
@@ -49,34 +49,41 @@ class Beside:
     tensors: dict[str, Tensor]
 
 
-def save(run: Run, path: Path | str, beside: Beside | None = None) -> None:
-    """Writes `run` as it is between two epochs, whole or not at all: a reader sees the old file or the new one."""
+def save(run: Run, path: Path | str, beside: Beside | None = None, owner: str = "") -> None:
+    """Writes `run` as it is between two epochs, whole or not at all: a reader sees the old file or the new one.
+
+    owner  names what is trained, for whoever keeps several files: another's is refused by `load`
+    """
     beside = beside or Beside(None, {})
     tensors = dict(_network_tensors(run)) | dict(_optimizer_tensors(run))
     tensors |= {f"beside/{name}": tensor for name, tensor in beside.tensors.items()}
     tensors |= dict(_explored_tensors(run))
+    tensors |= dict(_first_tensors(run))
     tensors |= {f"stream/{name}": stream.get_state() for name, stream in run.streams.items()}
     description = {
         "plan": to_plain(run.plan),
         "storages": [[layer.storage, layer.asked_storage] for layer in run.layers.values()],
         "data": _fingerprint(run.split),
+        "owner": owner,
         "epoch": run.epoch,
         "reports": [asdict(report) for report in run.reports],
         "gradient_flow": [asdict(measure) for measure in run.gradient_flow],
         "rewiring": pack(run.rewiring_state, "rewiring", tensors),
         "beside": beside.description,
     }
-    content = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    _write(Path(path), serialise(content, {"format": str(FORMAT), "run": json.dumps(description)}))
+    content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    said = json.dumps(description)
+    _write(Path(path), serialise(content, {"format": str(FORMAT), "run": said, "digest": _digest(said, content)}))
 
 
-def load(path: Path | str, split: Split) -> Run:
+def load(path: Path | str, split: Split, owner: str = "") -> Run:
     """The run that was saved, on the data it was trained on.
 
-    Raises: FileNotFoundError; CheckpointError, if the file is truncated or of another program, or the data are others
+    Raises: FileNotFoundError; CheckpointError, if the file is damaged, of another program or owner, or the data are
+        others
     """
     path = Path(path)
-    description, tensors = _read(path)
+    description, tensors = _read(path, owner)
     if description["data"] != _fingerprint(split):
         raise CheckpointError(path, f"it belongs to other data: {description['data']}, not {_fingerprint(split)}")
     plan: Plan = from_plain(Plan, description["plan"])
@@ -92,7 +99,8 @@ def load(path: Path | str, split: Split) -> Run:
     if explored := _under("explored/", tensors):
         layers = [unpack_connections(shape.weight, _under(f"{shape.name}/", explored)) for shape in shapes]
         run.explored = Explored(tuple(layers))
-    run.first = None
+    if first := _under("first/", tensors):
+        run.first = tuple(unpack_connections(shape.weight, _under(f"{shape.name}/", first)) for shape in shapes)
     run.epoch = description["epoch"]
     run.reports = [from_plain(EpochReport, report) for report in description["reports"]]
     run.gradient_flow = [GradientFlow(**measure) for measure in description["gradient_flow"]]
@@ -100,10 +108,16 @@ def load(path: Path | str, split: Split) -> Run:
     return run
 
 
-def beside(path: Path | str) -> Beside:
+def beside(path: Path | str, owner: str = "") -> Beside:
     """What was saved with a run. Raises: as `load`, but for other data"""
-    description, tensors = _read(Path(path))
+    description, tensors = _read(Path(path), owner)
     return Beside(description["beside"], _under("beside/", tensors))
+
+
+def reports(path: Path | str, owner: str = "") -> list[EpochReport]:
+    """Of the epochs that the run has behind it. Raises: as `load`, but for other data"""
+    description, _ = _read(Path(path), owner)
+    return [from_plain(EpochReport, report) for report in description["reports"]]
 
 
 def _network_tensors(run: Run) -> Iterator[tuple[str, Tensor]]:
@@ -114,6 +128,16 @@ def _network_tensors(run: Run) -> Iterator[tuple[str, Tensor]]:
     for name, layer in run.layers.items():
         for part, tensor in pack_connections(layer.connections).items():
             yield f"connections/{name}/{part}", tensor
+
+
+def _first_tensors(run: Run) -> Iterator[tuple[str, Tensor]]:
+    """None where they are what they were."""
+    now = [layer.connections.hash() for layer in run.layers.values()]
+    if now == [connections.hash() for connections in run.first]:
+        return
+    for name, first in zip(run.layers, run.first, strict=True):
+        for part, tensor in pack_connections(first).items():
+            yield f"first/{name}/{part}", tensor
 
 
 def _explored_tensors(run: Run) -> Iterator[tuple[str, Tensor]]:
@@ -169,7 +193,16 @@ def _fingerprint(split: Split) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _digest(description: str, tensors: Mapping[str, Tensor]) -> str:
+    """The format itself would not notice a flipped bit."""
+    digest = hashlib.sha256(description.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}".encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _read(path: Path, owner: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise FileNotFoundError(path)
     try:
@@ -181,7 +214,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise CheckpointError(path, f"it is truncated or no checkpoint ({error})") from None
     if "run" not in metadata or metadata.get("format") != str(FORMAT):
         raise CheckpointError(path, f"its format is {metadata.get('format')}, and only {FORMAT} is read here")
-    return json.loads(metadata["run"]), tensors
+    if metadata.get("digest") != _digest(metadata["run"], tensors):
+        raise CheckpointError(path, "it is damaged: its content is not what was written")
+    description: dict[str, Any] = json.loads(metadata["run"])
+    if description["owner"] != owner:
+        raise CheckpointError(path, f"it belongs to {description['owner'] or 'nobody'}, not to {owner or 'nobody'}")
+    return description, tensors
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -47,7 +47,7 @@ class Run:
     epoch          epochs done
     reports        of the epochs done
     gradient_flow  every measure so far, that before training (epoch 0) included
-    first          the connections it began with; None where it was loaded from a file
+    first          the connections it began with
     explored       every connection there has been; None before the first rewiring
     rewiring_state, streams  what the rewiring remembers, and the random streams that training draws from
     """
@@ -77,7 +77,7 @@ class Run:
             if isinstance(module, Dropout):
                 module.generator = self.streams["dropout"]
         self.rewiring_state = plan.rewiring.start(list(self.layers.values()))
-        self.first: tuple[Connections, ...] | None = tuple(connections)
+        self.first = tuple(connections)
         self.explored: Explored | None = None
         self.epoch = 0
         self.reports: list[EpochReport] = []

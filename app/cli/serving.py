@@ -1,6 +1,9 @@
 """`snas serve`, `snas worker` and `snas reaper`: the processes that do the work."""
 
+import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 
 WithParent = Annotated[bool, typer.Option(parent.WITH_PARENT, hidden=True)]
 
+DISK = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
+"""What a disk, not a program, is at fault for."""
 KERNELS = Path(__file__).parents[2] / "models" / "kernels"
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 """A trial trains on one core: many side by side use a machine best, and sums are taken in one order."""
@@ -47,7 +52,8 @@ def serve(
     from app.devices import InvalidDevices
 
     try:
-        server.serve(settings, host, port, workers, reaper)
+        with _writable(state_dir):
+            server.serve(settings, host, port, workers, reaper)
     except (server.CannotListen, InvalidDevices) as error:
         say(str(error))
         raise typer.Exit(BAD_INPUT) from None
@@ -65,7 +71,31 @@ def worker(state_dir: StateDir = STATE_DIR, data_dir: DataDir = None, with_paren
     _prepare("worker", settings, with_parent)
     from app import worker as process
 
-    process.main(settings)
+    with _writable(state_dir):
+        process.main(settings)
+
+
+@contextmanager
+def _writable(state_dir: Path) -> Iterator[None]:
+    """Says which fault of the disk ended the process."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import DBAPIError
+
+    from app import outages
+
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        said = (error.strerror or str(error)).lower()
+        say(f"the state directory {state_dir.absolute()} cannot be written: {said}")
+        raise typer.Exit(FAILED) from None
+    except (DBAPIError, StorageInternalError) as error:
+        if not outages.is_outage(error):
+            raise
+        say(outages.reason(error, state_dir.absolute()))
+        raise typer.Exit(FAILED) from None
 
 
 def reaper(state_dir: StateDir = STATE_DIR, with_parent: WithParent = False) -> None:
@@ -77,7 +107,8 @@ def reaper(state_dir: StateDir = STATE_DIR, with_parent: WithParent = False) -> 
     _prepare("reaper", settings, with_parent)
     from app import reaper as process
 
-    process.main(settings)
+    with _writable(state_dir):
+        process.main(settings)
 
 
 def settings_of(state_dir: Path, data_dir: Path | None) -> "Settings":

@@ -13,14 +13,13 @@ from models.training import Run
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A run that is over, trained from its beginning in this process."""
+    """A run that is over."""
 
     run: Run
 
     @property
     def first(self) -> tuple[Connections, ...]:
         """The connections it began with, layer by layer."""
-        assert self.run.first is not None, "a run loaded from a file does not know its first connections"
         return self.run.first
 
 

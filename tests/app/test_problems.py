@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 from trained import TINY
@@ -126,6 +127,7 @@ def test_a_header_at_fault_is_named(untouched: TestClient) -> None:
 
 def broken(error: Exception) -> TestClient:
     app = FastAPI()
+    app.state.settings = Settings()
     problems.install(app)
 
     @app.get("/")
@@ -141,7 +143,9 @@ def test_an_unforeseen_error_is_a_problem_that_shows_nothing_of_the_inside() -> 
 
 
 @pytest.mark.parametrize(
-    "error", [kind for kind in STATUS if kind is not OperationalError], ids=lambda kind: kind.__name__
+    "error",
+    [kind for kind in STATUS if kind not in (OperationalError, StorageInternalError)],
+    ids=lambda kind: kind.__name__,
 )
 def test_a_named_error_has_its_status_and_its_own_words(error: type[Exception]) -> None:
     assert problem(broken(error("what went wrong")).get("/"), STATUS[error])["detail"] == "what went wrong"
@@ -152,6 +156,26 @@ def test_a_database_that_does_not_answer_is_503_and_logged(caplog: pytest.LogCap
         body = problem(broken(OperationalError("SELECT secret", None, Exception("locked"))).get("/"), 503)
     assert "secret" not in json.dumps(body)
     assert "locked" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "detail"),
+    [
+        ("database or disk is full", 507, "No space is left"),
+        ("attempt to write a readonly database", 503, "read-only"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_named_in_the_answer_and_in_the_log(
+    words: str, status: int, detail: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    fault = OperationalError("INSERT secret", None, Exception(words))
+    wrapped = StorageInternalError("An exception is raised during the commit.")
+    wrapped.__cause__ = fault
+    for error in (fault, wrapped):
+        body = problem(broken(error).get("/"), status)
+        assert detail in body["detail"]
+        assert "secret" not in json.dumps(body)
+    assert f"state directory {Settings().state_dir}" in caplog.text
 
 
 def test_a_server_whose_database_is_of_another_version_is_not_ready(client: TestClient, sqlite: Settings) -> None:

@@ -14,7 +14,7 @@ from models.seeds import derive
 from models.training import EpochReport
 from search import objectives
 from search.points import Assignment, Outcome
-from search.spec import JobSpec
+from search.spec import JobSpec, dump
 
 Submit = Callable[..., jobs.Job]
 
@@ -25,7 +25,7 @@ def point(of: JobSpec, trial: int = 0) -> Assignment:
 
 
 def perform(of: JobSpec, at: Assignment, seconds: float = 0.0) -> tuple[list[EpochReport], Outcome]:
-    *epochs, outcome = sleeping(seconds)(of, at, None, "any")
+    *epochs, outcome = sleeping(seconds)(dump(of), at.to_json(), None, "any", None).perform()
     assert isinstance(outcome, Outcome)
     return [each for each in epochs if isinstance(each, EpochReport)], outcome
 

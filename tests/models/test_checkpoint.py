@@ -178,8 +178,36 @@ def test_a_foreign_file_is_refused_by_name_and_reason(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"foreign\.run: .* its format is None"):
         load(path, classes_in_space())
     save_file({"weight": torch.zeros(2)}, path, {"format": "99", "run": json.dumps({})})
-    with pytest.raises(CheckpointError, match=r"its format is 99, and only 2 is read here"):
+    with pytest.raises(CheckpointError, match=r"its format is 99, and only 3 is read here"):
         load(path, classes_in_space())
+
+
+def test_a_file_with_a_flipped_bit_is_refused(tmp_path: Path) -> None:
+    run, path = of("mlp-momentum"), tmp_path / "bent.run"
+    save(run, path)
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"bent\.run: .* it is damaged"):
+        load(path, run.split)
+
+
+def test_a_file_of_another_owner_is_refused(tmp_path: Path) -> None:
+    run = of("mlp-momentum")
+    save(run, tmp_path / "run", owner="a")
+    assert load(tmp_path / "run", run.split, "a").epoch == 0
+    with pytest.raises(CheckpointError, match="it belongs to a, not to b"):
+        load(tmp_path / "run", run.split, "b")
+    with pytest.raises(CheckpointError, match="it belongs to a, not to nobody"):
+        checkpoint.reports(tmp_path / "run")
+
+
+@pytest.mark.parametrize("epochs", [0, 3])
+def test_the_first_connections_are_kept_too(epochs: int, tmp_path: Path) -> None:
+    run = of("mlp-momentum")
+    list(islice(run.train(), epochs))
+    save(run, tmp_path / "run")
+    assert [each.hash() for each in load(tmp_path / "run", run.split).first] == [each.hash() for each in run.first]
 
 
 def test_other_data_are_refused(tmp_path: Path) -> None:
