@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from hmac import compare_digest
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Engine
@@ -161,4 +161,4 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 def _note_refused(db: Engine, at: str | None, path: str) -> None:
     with db.begin() as connection:
-        audit.add(connection, Stranger(at), "key.refused", path[:200])
+        audit.add(connection, Stranger(at), "key.refused", quote(path[:200]))  # it may hold anything

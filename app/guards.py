@@ -19,6 +19,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 UPLOADS = "/api/v1/datasets"
 FORMS, JSON = ("application/x-www-form-urlencoded",), ("application/json",)
 FILES = ("application/octet-stream", "text/csv", "application/zip")
+CLOSE = {"Connection": "close"}  # or the rest would be read, to be thrown away
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -94,7 +95,7 @@ def _body_refusal(headers: Headers, largest_body: int, kinds: Collection[str]) -
     if not (length.isascii() and length.isdecimal()):
         return problems.respond(400, f"Content-Length {length!r} is not a number.")
     if int(length) > largest_body:
-        return problems.respond(413, _too_large(largest_body))
+        return problems.respond(413, _too_large(largest_body), headers=CLOSE)
     has_body = int(length) > 0 or "transfer-encoding" in headers
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if has_body and kind not in kinds:
@@ -117,11 +118,11 @@ def _limited(receive: Receive, largest_body: int, body_seconds: float) -> Receiv
             async with asyncio.timeout_at(deadline):
                 message = await receive()
         except TimeoutError:
-            raise HTTPException(408, f"The body did not come within {body_seconds:g} seconds.") from None
+            raise HTTPException(408, f"The body did not come within {body_seconds:g} seconds.", CLOSE) from None
         complete = not message.get("more_body", False)
         received += len(message.get("body", b""))
         if received > largest_body:
-            raise HTTPException(413, _too_large(largest_body))
+            raise HTTPException(413, _too_large(largest_body), CLOSE)
         return message
 
     return counted

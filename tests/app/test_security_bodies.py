@@ -140,7 +140,7 @@ def test_no_place_of_the_callers_choosing_is_opened(
     "path", ["/ui/static/../pages.py", "/ui/static/%2e%2e/pages.py", "/static/..%2f..%2fversion.py"]
 )
 def test_static_files_are_those_of_their_folder(untouched: TestClient, path: str) -> None:
-    assert untouched.get(path).status_code == 404
+    assert untouched.get(path).status_code in (403, 404)
 
 
 class Wire:

@@ -83,6 +83,7 @@ def fuzz_open(settings: Settings, examples: int, steps: int) -> Counter[int]:
         return fuzz(app, {}, examples, steps)
 
 
+@pytest.mark.slow
 def test_no_request_finds_a_fault_or_an_undocumented_answer(sqlite: Settings) -> None:
     answers = fuzz_with_keys(sqlite, examples=1, steps=2)
     assert {200, 401, 404, 422} <= set(answers)
