@@ -78,8 +78,10 @@ bench-cnn: .venv/installed-dev ## what the density search gains on a CNN at 5 % 
 bench-set: .venv/installed-dev ## SET against static connections on 2,000 Fashion-MNIST images (about 15 minutes)
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.set_against_static --data-dir $(DATA_DIR) --workers $(WORKERS)
 
-bench-recurrent: .venv/installed-dev ## sparse recurrent networks: a language model, waveforms, a compressed step (about 15 minutes)
-	$(ONE_THREAD) $(BIN)/python -m benchmarks.recurrent --data-dir $(DATA_DIR)
+bench-recurrent: .venv/installed-dev ## sparse recurrent networks: a language model, waveforms, a compressed step (some 20 minutes, estimated)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.recurrent_step
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.recurrent_waveforms --data-dir $(DATA_DIR) --workers $(WORKERS)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.recurrent_language --data-dir $(DATA_DIR) --workers $(WORKERS)
 
 bench-methods: .venv/installed-dev ## every family of methods on real data, side by side; goes on where it was cut (about an hour)
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.lenet_methods --data-dir $(DATA_DIR) --workers $(WORKERS)

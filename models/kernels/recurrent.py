@@ -6,6 +6,8 @@ starts, columns, values  the recurrent weights [G * H, H], as in `linear`;  bias
 inputs    [G * H, T, n]  what the gates get from below, their bias included
 hidden    [H, n]         before the first step, and so is cell
 outputs   [H, T, n]
+
+Between steps there are m >= n sequences, `filled(n)`; those after the n are of no matter, and their gradients are 0.
 """
 
 from typing import Any
@@ -14,9 +16,19 @@ import numpy as np
 
 from models.kernels.compiled import kernel
 from models.kernels.exponential import exponential
-from models.kernels.linear import multiply, multiply_transposed
+from models.kernels.linear import multiply
+from models.kernels.vectors import LINE
 
 Array = np.ndarray[Any, Any]
+
+
+def filled(sequences: int, itemsize: int) -> int:
+    """As many sequences, or the next number of whole vectors of them where the product takes a pass less then.
+
+    Passes are 1, 2, 4, ... vectors wide: an odd number of vectors and a rest take one pass more than the next number.
+    """
+    vectors, rest = divmod(sequences * itemsize, LINE)
+    return (vectors + 1) * LINE // itemsize if vectors % 2 and rest else sequences
 
 
 @kernel
@@ -32,11 +44,11 @@ def lstm(
     cells: Array,
     outputs: Array,
 ) -> None:
-    """gates [T, 4 * H, n]: input, forget, cell and output gate, activated;  cells [T, H, n]"""
-    units, steps, batch = outputs.shape
-    size, one = units * batch, gates.dtype.type(1)
-    before = hidden.copy()
-    state, last = before.reshape(-1), cell.reshape(-1)
+    """gates [T, 4 * H, m]: input, forget, cell and output gate, activated;  cells [T, H, m]"""
+    steps, units, wide = cells.shape
+    size, one = units * wide, gates.dtype.type(1)
+    before = _fill(hidden, wide)
+    state, last = before.reshape(-1), _fill(cell, wide).reshape(-1)
     for t in range(steps):
         multiply(starts, columns, values, before, bias, gates[t])
         _add(inputs, t, gates[t])
@@ -50,14 +62,13 @@ def lstm(
             memory[k] = c
             state[k] = o * _tanh(c, one)
         last = memory
-        outputs[:, t] = before
+        outputs[:, t] = before[:, : outputs.shape[2]]
 
 
 @kernel
 def lstm_backward(
     starts: Array,
     rows: Array,
-    order: Array,
     values: Array,
     gates: Array,
     cells: Array,
@@ -67,22 +78,23 @@ def lstm_backward(
     dcell: Array,
     dinputs: Array,
 ) -> None:
-    """starts, rows, order  the recurrent weights by columns
+    """starts, rows, values  the recurrent weights by columns
 
     dhidden, dcell  [H, n]  of the loss by the state after the last step; become those by the state before the first
     dinputs         [4 * H, T, n]
     """
-    units, steps, batch = doutputs.shape
-    size, one = units * batch, gates.dtype.type(1)
-    dgates = np.empty(gates.shape[1:], gates.dtype)
-    d, dstate, dmemory = dgates.reshape(-1), dhidden.reshape(-1), dcell.reshape(-1)
+    steps, units, wide = cells.shape
+    size, one, batch = units * wide, gates.dtype.type(1), doutputs.shape[2]
+    dgates, dbefore, dlast = np.empty(gates.shape[1:], gates.dtype), _fill(dhidden, wide), _fill(dcell, wide)
+    first = _fill(cell, wide)
+    d, dstate, dmemory = dgates.reshape(-1), dbefore.reshape(-1), dlast.reshape(-1)
     denter, dforget, dnew, dout = d[:size], d[size : 2 * size], d[2 * size : 3 * size], d[3 * size :]
     for back in range(steps):
         t = steps - 1 - back
-        _add(doutputs, t, dhidden)
+        _add(doutputs, t, dbefore)
         now, memory = gates[t].reshape(-1), cells[t].reshape(-1)
         enter, forget, new, out = now[:size], now[size : 2 * size], now[2 * size : 3 * size], now[3 * size :]
-        last = cell.reshape(-1) if t == 0 else cells[t - 1].reshape(-1)
+        last = first.reshape(-1) if t == 0 else cells[t - 1].reshape(-1)
         for k in range(size):
             i, f, g, o = enter[k], forget[k], new[k], out[k]
             squashed, dh = _tanh(memory[k], one), dstate[k]
@@ -92,8 +104,9 @@ def lstm_backward(
             dforget[k] = dc * last[k] * f * (one - f)
             dnew[k] = dc * i * (one - g * g)
             dout[k] = dh * squashed * o * (one - o)
-        dinputs[:, t] = dgates
-        multiply_transposed(starts, rows, order, values, dgates, dhidden)
+        dinputs[:, t] = dgates[:, :batch]
+        multiply(starts, rows, values, dgates, values[:0], dbefore)
+    dhidden[:], dcell[:] = dbefore[:, :batch], dlast[:, :batch]
 
 
 @kernel
@@ -108,17 +121,17 @@ def gru(
     products: Array,
     outputs: Array,
 ) -> None:
-    """gates [T, 3 * H, n]: reset, update and new gate, activated;  products [T, H, n]: what the new gate gets from
+    """gates [T, 3 * H, m]: reset, update and new gate, activated;  products [T, H, m]: what the new gate gets from
     the hidden state, its bias included, before the reset gate."""
-    units, steps, batch = outputs.shape
-    size, one = units * batch, gates.dtype.type(1)
-    before = hidden.copy()
+    steps, units, wide = products.shape
+    size, one, batch = units * wide, gates.dtype.type(1), outputs.shape[2]
+    before = _fill(hidden, wide)
     state = before.reshape(-1)
     for t in range(steps):
         multiply(starts, columns, values, before, bias, gates[t])
         products[t] = gates[t, 2 * units :]
         _add(inputs[: 2 * units], t, gates[t, : 2 * units])
-        gates[t, 2 * units :] = inputs[2 * units :, t]
+        gates[t, 2 * units :, :batch] = inputs[2 * units :, t]
         now, product = gates[t].reshape(-1), products[t].reshape(-1)
         reset, update, new = now[:size], now[size : 2 * size], now[2 * size :]
         for k in range(size):
@@ -126,14 +139,13 @@ def gru(
             n = _tanh(new[k] + r * product[k], one)
             reset[k], update[k], new[k] = r, z, n
             state[k] = (one - z) * n + z * state[k]
-        outputs[:, t] = before
+        outputs[:, t] = before[:, :batch]
 
 
 @kernel
 def gru_backward(
     starts: Array,
     rows: Array,
-    order: Array,
     values: Array,
     gates: Array,
     products: Array,
@@ -144,21 +156,22 @@ def gru_backward(
     dinputs: Array,
     dproducts: Array,
 ) -> None:
-    """dhidden  [H, n]  of the loss by the state after the last step; becomes that by the state before the first
+    """starts, rows, values  the recurrent weights by columns
 
+    dhidden    [H, n]         of the loss by the state after the last step; becomes that by the state before the first
     dinputs    [3 * H, T, n]
     dproducts  [3 * H, T, n]  by what the recurrent weights gave
     """
-    units, steps, batch = doutputs.shape
-    size, one = units * batch, gates.dtype.type(1)
-    dgates, through = np.empty(gates.shape[1:], gates.dtype), np.empty(dhidden.shape, dhidden.dtype)
-    before = np.empty(dhidden.shape, dhidden.dtype)
-    d, dstate, past, state = dgates.reshape(-1), dhidden.reshape(-1), through.reshape(-1), before.reshape(-1)
+    steps, units, wide = products.shape
+    size, one, batch = units * wide, gates.dtype.type(1), doutputs.shape[2]
+    dbefore, before = _fill(dhidden, wide), _fill(hidden, wide)
+    dgates, through = np.empty(gates.shape[1:], gates.dtype), np.empty(before.shape, before.dtype)
+    d, dstate, past, state = dgates.reshape(-1), dbefore.reshape(-1), through.reshape(-1), before.reshape(-1)
     dreset, dupdate, dnew = d[:size], d[size : 2 * size], d[2 * size :]
     for back in range(steps):
         t = steps - 1 - back
-        _add(doutputs, t, dhidden)
-        before[:] = hidden if t == 0 else outputs[:, t - 1]
+        _add(doutputs, t, dbefore)
+        before[:, :batch] = hidden if t == 0 else outputs[:, t - 1]
         now, product = gates[t].reshape(-1), products[t].reshape(-1)
         reset, update, new = now[:size], now[size : 2 * size], now[2 * size :]
         for k in range(size):
@@ -168,20 +181,29 @@ def gru_backward(
             dreset[k] = dn * product[k] * r * (one - r)
             dupdate[k] = dh * (state[k] - n) * z * (one - z)
             dnew[k] = dn
-        dinputs[:, t] = dgates
+        dinputs[:, t] = dgates[:, :batch]
         for k in range(size):
             dnew[k] *= reset[k]
-        dproducts[:, t] = dgates
-        multiply_transposed(starts, rows, order, values, dgates, dhidden)
-        dhidden += through
+        dproducts[:, t] = dgates[:, :batch]
+        multiply(starts, rows, values, dgates, values[:0], dbefore)
+        dbefore += through
+    dhidden[:] = dbefore[:, :batch]
 
 
 @kernel
 def _add(inputs: Array, t: int, sums: Array) -> None:
-    """sums [features, n] += inputs [features, T, n] at step t."""
+    """sums [features, m] += inputs [features, T, n] at step t."""
     for feature in range(sums.shape[0]):
-        for s in range(sums.shape[1]):
+        for s in range(inputs.shape[2]):
             sums[feature, s] += inputs[feature, t, s]
+
+
+@kernel
+def _fill(state: Array, wide: int) -> Array:
+    """A copy [H, wide] of [H, n], 0 after the n."""
+    result = np.zeros((state.shape[0], wide), state.dtype)
+    result[:, : state.shape[1]] = state
+    return result
 
 
 @kernel

@@ -43,6 +43,20 @@ def initialise(layer: "SparseLayer", activation: Nonlinearity, generator: torch.
         torch.nn.init.zeros_(layer.bias)
 
 
+def initialise_gates(layer: "SparseLayer", units: int, generator: torch.Generator | None) -> None:
+    """Uniform on the active fan-in: in ±sqrt(F / (k * units)) for a gate with k of F connections; biases 0.
+
+    So a gate gets sums of the same variance as in a dense layer, whose weights start in torch's ±1 / sqrt(units).
+
+    One uniform number is drawn for each active weight, in position order. Per unit: Evci et al. 2020.
+    """
+    connections = layer.connections
+    bound = (connections.shape[1] / (_fan_in(connections) * units)).sqrt()
+    layer.assign(torch.empty(connections.nnz).uniform_(-1, 1, generator=generator) * bound)
+    if layer.bias is not None:
+        torch.nn.init.zeros_(layer.bias)
+
+
 def scale_for(layer: "SparseLayer", fan_in: int) -> None:
     """First weights as though every unit had `fan_in` connections: those of a dense layer with that many inputs.
 

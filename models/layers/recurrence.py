@@ -33,14 +33,15 @@ class _LSTM(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         below, before, memory = _array(inputs), _array(hidden), _array(cell)
         steps, batch, units = len(inputs), len(hidden), hidden.shape[1]
-        gates = np.empty((steps, 4 * units, batch), below.dtype)
-        cells = np.empty((steps, units, batch), below.dtype)
+        wide = recurrent.filled(batch, below.itemsize)
+        gates = np.empty((steps, 4 * units, wide), below.dtype)
+        cells = np.empty((steps, units, wide), below.dtype)
         outputs = np.empty((units, steps, batch), below.dtype)
         weights = structure.blocks, structure.columns, _array(values), _array(bias)
         recurrent.lstm(*weights, below, before, memory, gates, cells, outputs)
         ctx.structure, ctx.arrays = structure, (before, memory, gates, cells, outputs)
         ctx.save_for_backward(values)
-        return _tensor(outputs.copy()), _tensor(cells[-1].copy())
+        return _tensor(outputs.copy()), _tensor(cells[-1, :, :batch].copy())
 
     @staticmethod
     @once_differentiable
@@ -49,8 +50,8 @@ class _LSTM(torch.autograd.Function):
         before, memory, gates, cells, outputs = ctx.arrays
         there = ctx.structure.transposed
         dhidden, dcell = np.zeros_like(before), _array(dlast).copy()
-        dinputs = np.empty((gates.shape[1], len(gates), gates.shape[2]), gates.dtype)
-        weights = there.blocks, there.columns, there.order, _array(values)
+        dinputs = np.empty((gates.shape[1], *outputs.shape[1:]), gates.dtype)
+        weights = there.blocks, there.columns, _array(values)[there.order]
         recurrent.lstm_backward(*weights, gates, cells, memory, _array(doutputs), dhidden, dcell, dinputs)
         dvalues, dbias = _of_weights(ctx.structure, before, outputs, dinputs)
         return _tensor(dinputs), _tensor(dhidden), _tensor(dcell), dvalues, dbias, None
@@ -61,8 +62,9 @@ class _GRU(torch.autograd.Function):
     def forward(ctx: Any, inputs: Tensor, hidden: Tensor, values: Tensor, bias: Tensor, structure: Structure) -> Tensor:
         below, before = _array(inputs), _array(hidden)
         steps, batch, units = len(inputs), len(hidden), hidden.shape[1]
-        gates = np.empty((steps, 3 * units, batch), below.dtype)
-        products = np.empty((steps, units, batch), below.dtype)
+        wide = recurrent.filled(batch, below.itemsize)
+        gates = np.empty((steps, 3 * units, wide), below.dtype)
+        products = np.empty((steps, units, wide), below.dtype)
         outputs = np.empty((units, steps, batch), below.dtype)
         weights = structure.blocks, structure.columns, _array(values), _array(bias)
         recurrent.gru(*weights, below, before, gates, products, outputs)
@@ -77,9 +79,9 @@ class _GRU(torch.autograd.Function):
         before, gates, products, outputs = ctx.arrays
         there = ctx.structure.transposed
         dhidden = np.zeros_like(before)
-        dinputs = np.empty((gates.shape[1], len(gates), gates.shape[2]), gates.dtype)
+        dinputs = np.empty((gates.shape[1], *outputs.shape[1:]), gates.dtype)
         dproducts = np.empty_like(dinputs)
-        weights = there.blocks, there.columns, there.order, _array(values)
+        weights = there.blocks, there.columns, _array(values)[there.order]
         recurrent.gru_backward(
             *weights, gates, products, before, outputs, _array(doutputs), dhidden, dinputs, dproducts
         )

@@ -1,6 +1,5 @@
 """Recurrent layers with active and absent connections."""
 
-import math
 from typing import ClassVar, cast
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from models.connections import Connections
 from models.layers import recurrence
 from models.layers.compressed import Compressed
+from models.layers.initialisation import initialise_gates
 from models.layers.linear import SparseLinear
 from models.types import Storage
 
@@ -20,7 +20,7 @@ class SparseRecurrent(nn.Module):
     input      SparseLinear, inputs to all gates      [gates * units, inputs]
     recurrent   SparseLinear, last outputs to all gates  [gates * units, units]
 
-    Weights start uniform in ±1 / sqrt(units), as torch's; biases 0.
+    Weights start as torch's, uniform in ±1 / sqrt(units), on the active fan-in: see `initialise_gates`; biases 0.
     """
 
     gates: ClassVar[int]
@@ -41,9 +41,8 @@ class SparseRecurrent(nn.Module):
         width = self.gates * units
         self.input = SparseLinear(inputs, width, density, True, storage, generator, below)
         self.recurrent = SparseLinear(units, width, density, True, storage, generator, back)
-        bound = 1 / math.sqrt(units)
         for layer in (self.input, self.recurrent):
-            layer.assign(torch.empty(layer.connections.nnz).uniform_(-bound, bound, generator=generator))
+            initialise_gates(layer, units, generator)
 
     def forward(self, x: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """[n, T, inputs] -> [n, T, units], and the state after the last step; each of its parts [n, units].

@@ -20,7 +20,7 @@ from models.layers import (
     SparseRecurrent,
     initialise,
 )
-from models.networks.shapes import LayerShape, scaled_width
+from models.networks.shapes import LayerShape, recurrent_layers, scaled_width
 from models.streams import Reader
 from models.types import Count, Momentum, Storage, setting
 
@@ -58,12 +58,9 @@ class LanguageModel:
         if len(input_shape) != 1:
             raise ValueError(f"a language model reads windows of a text, not inputs of shape {input_shape}")
         [steps] = input_shape
-        found = [] if self.tied else [LayerShape("embedding", (classes, self.embedding))]
-        for number, (below, units) in enumerate(pairwise((self.embedding, *self.units)), start=1):
-            gates = CELLS[self.cell].gates * units
-            found.append(LayerShape(f"{self.cell}{number}.input", (gates, below), positions=steps))
-            found.append(LayerShape(f"{self.cell}{number}.recurrent", (gates, units), positions=steps))
-        return (*found, LayerShape("output", (classes, self.units[-1]), positions=steps))
+        table = () if self.tied else (LayerShape("embedding", (classes, self.embedding)),)
+        gated = recurrent_layers(self.cell, CELLS[self.cell].gates, (self.embedding, *self.units), steps)
+        return (*table, *gated, LayerShape("output", (classes, self.units[-1]), positions=steps))
 
     def build(
         self,

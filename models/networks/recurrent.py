@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from models.connections import Connections
 from models.layers import Dropout, SparseGRU, SparseLinear, SparseLSTM, SparseRecurrent, initialise
-from models.networks.shapes import LayerShape, scaled_width
+from models.networks.shapes import LayerShape, recurrent_layers, scaled_width
 from models.types import Count, Momentum, Storage, setting
 
 
@@ -34,12 +34,8 @@ class Recurrent(ABC):
 
     def layers(self, input_shape: tuple[int, ...], classes: int) -> tuple[LayerShape, ...]:
         steps, features = steps_of(input_shape)
-        found = []
-        for number, (below, units) in enumerate(pairwise((features, *self.units)), start=1):
-            gates = self.layer.gates * units
-            found.append(LayerShape(f"{self.name}{number}.input", (gates, below), positions=steps))
-            found.append(LayerShape(f"{self.name}{number}.recurrent", (gates, units), positions=steps))
-        return (*found, LayerShape("output", (classes, self.units[-1])))
+        gated = recurrent_layers(self.name, self.layer.gates, (features, *self.units), steps)
+        return (*gated, LayerShape("output", (classes, self.units[-1])))
 
     def build(
         self,

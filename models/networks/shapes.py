@@ -1,7 +1,7 @@
 """What a network's family tells before it is built: the shape of each prunable weight."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,6 +26,19 @@ class LayerShape:
     @property
     def outputs(self) -> int:
         return self.weight[0]
+
+
+def recurrent_layers(name: str, gates: int, sizes: Sequence[int], steps: int) -> Iterator[LayerShape]:
+    """Of gated layers one on the other: `lstm1.input`, `lstm1.recurrent`, `lstm2.input`, ...
+
+    name   of a layer, without its number
+    gates  of each unit
+    sizes  the features that the first one reads, then the units of each
+    steps  of a sequence: every connection serves each of them
+    """
+    for number, (below, own) in enumerate(pairwise(sizes), start=1):
+        yield LayerShape(f"{name}{number}.input", (gates * own, below), positions=steps)
+        yield LayerShape(f"{name}{number}.recurrent", (gates * own, own), positions=steps)
 
 
 def refuse_branches(shapes: Sequence[tuple[int, ...]]) -> None:

@@ -1,15 +1,22 @@
 """Sparse LSTM and GRU: torch's own under a mask, in either storage."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from models.kernels.recurrent import filled
 from models.layers.recurrent import SparseGRU, SparseLSTM, SparseRecurrent
+from models.types import Storage
 
+STORAGES: tuple[Storage, Storage] = ("masked", "compressed")
 LAYERS = {"lstm": (SparseLSTM, nn.LSTM), "gru": (SparseGRU, nn.GRU)}
-SHAPES = [(5, 7, 3, 4), (1, 3, 1, 1), (9, 4, 33, 2), (6, 16, 2, 7)]  # inputs, units, sequences, steps
+# inputs, units, sequences, steps; a vector has 8 numbers, and one vector of sequences and a rest become two
+SHAPES = [(5, 7, 3, 4), (1, 3, 1, 1), (9, 4, 33, 2), (6, 16, 2, 7), (4, 5, 13, 3)]
 
 
 def pair(kind: str, inputs: int, units: int, density: float, storage: Any) -> tuple[SparseRecurrent, nn.Module]:
@@ -68,11 +75,12 @@ def test_outputs_and_every_gradient_are_torchs(
         torch.testing.assert_close(sparse.bias.grad, bias.grad)
 
 
+@pytest.mark.parametrize("sequences", [8, 20])
 @pytest.mark.parametrize("kind", LAYERS)
-def test_single_precision_is_as_close_as_its_arithmetic(kind: str) -> None:
+def test_single_precision_is_as_close_as_its_arithmetic(kind: str, sequences: int) -> None:
     layer, other = pair(kind, 12, 20, 0.3, "compressed")
     layer, other = layer.float(), other.float()
-    x = torch.randn(8, 15, 12, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(sequences, 15, 12, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(layer(x)[0], other(x)[0], rtol=1e-5, atol=1e-5)
 
 
@@ -94,6 +102,57 @@ def test_numerical_gradients_agree(kind: str) -> None:
     x = torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
     state = tuple(torch.randn(2, 4, dtype=torch.float64, requires_grad=True) for _ in layer.parts)
     assert torch.autograd.gradcheck(lambda x, *state: layer(x, state)[0], (x, *state))
+
+
+@given(sequences=st.integers(1, 2000), itemsize=st.sampled_from([4, 8]))
+def test_sequences_are_filled_up_only_where_that_saves_a_pass(sequences: int, itemsize: int) -> None:
+    vector = 64 // itemsize
+    wide = filled(sequences, itemsize)
+    assert sequences <= wide < sequences + vector
+    if wide > sequences:
+        assert wide % vector == 0
+        assert passes(wide, vector) < passes(sequences, vector)
+
+
+def passes(sequences: int, vector: int, widest: int = 8) -> int:
+    """Of a product over so many sequences, each as many vectors wide as are full: 8, 4, 2 or 1; the last one may do
+    some again."""
+    full, rest = divmod(sequences, vector)
+    return full // widest + (full % widest).bit_count() + (rest > 0)
+
+
+@pytest.mark.parametrize("cell", [SparseLSTM, SparseGRU])
+@pytest.mark.parametrize("density", [1.0, 0.2])
+def test_first_weights_are_uniform_on_each_gates_own_fan_in(cell: type[SparseRecurrent], density: float) -> None:
+    inputs, units = 30, 40
+    found: dict[str, list[Tensor]] = {"input": [], "recurrent": []}
+    for seed in range(20):
+        layer = cell(inputs, units, density, "masked", torch.Generator().manual_seed(seed))
+        for name, drawn in found.items():
+            matrix = getattr(layer, name)
+            weight = matrix.to_dense()
+            active = weight.new_zeros(weight.numel()).index_fill(0, matrix.connections.positions, 1).view_as(weight)
+            bound = (weight.shape[1] / (active.sum(dim=1, keepdim=True) * units)).sqrt().expand_as(weight)
+            drawn.append((weight / bound)[active == 1])
+            assert not matrix.bias.any()
+    for each in map(torch.cat, found.values()):
+        assert each.abs().max() <= 1 + 1e-6
+        assert each.abs().max() > 0.99
+        assert float(each.var()) == pytest.approx(1 / 3, abs=5 / math.sqrt(each.numel()))
+        assert float(each.mean()) == pytest.approx(0, abs=4 / math.sqrt(3 * each.numel()))
+
+
+@pytest.mark.parametrize("cell", [SparseLSTM, SparseGRU])
+def test_first_weights_are_the_same_in_both_storages(cell: type[SparseRecurrent]) -> None:
+    masked, compressed = (cell(7, 9, 0.3, storage, torch.Generator().manual_seed(5)) for storage in STORAGES)
+    assert torch.equal(masked.input.to_dense(), compressed.input.to_dense())
+    assert torch.equal(masked.recurrent.to_dense(), compressed.recurrent.to_dense())
+
+
+def test_a_dense_layer_starts_within_torchs_bound() -> None:
+    layer = SparseLSTM(11, 25, 1.0, "masked", torch.Generator().manual_seed(0))
+    for matrix in (layer.input, layer.recurrent):
+        assert float(matrix.to_dense().abs().max()) == pytest.approx(1 / 5, rel=0.02)
 
 
 def test_units_without_connections_are_bias_alone() -> None:
