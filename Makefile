@@ -56,6 +56,7 @@ docker-check: ## build the image without an engine and run both services' comman
 bench: .venv/installed-dev ## training steps in every way there is, networks of a million neurons, the storages' crossover
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.steps
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.growth
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.rates
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.trials
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.million
 	$(ONE_THREAD) $(BIN)/snas bench calibrate --state $(STATE)

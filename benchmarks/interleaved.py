@@ -8,11 +8,13 @@ import torch
 
 torch.set_num_threads(1)
 
+Way = Callable[[], object]
+Times = dict[str, list[float]]
 
 STRETCH = 0.02  # seconds: a way is timed over so long a stretch of calls, as a training makes them
 
 
-def medians(ways: Mapping[str, Callable[[], object]], seconds: float = 2.0, least: int = 7) -> dict[str, float]:
+def medians(ways: Mapping[str, Way], seconds: float = 2.0, least: int = 7) -> dict[str, float]:
     """Median seconds of one call of each way: at least `least` turns, more while all together took under `seconds`."""
     calls = {name: _calls(way) for name, way in ways.items()}
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -24,6 +26,18 @@ def medians(ways: Mapping[str, Callable[[], object]], seconds: float = 2.0, leas
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
+def own_times(ways: Mapping[str, Way], turns: int) -> Times:
+    """Seconds of one call of each way at each turn, of this thread alone: the turns of others do not count."""
+    times: Times = {name: [] for name in ways}
+    for _ in range(turns):
+        for name, way in ways.items():
+            way()
+            began = time.thread_time()
+            way()
+            times[name].append(time.thread_time() - began)
+    return times
+
+
 def pairs(one: Callable[[], float], other: Callable[[], float], turns: int = 3) -> tuple[float, float]:
     """Medians of two measurements that give their own seconds, taken in turns after one of each."""
     one(), other()
@@ -31,12 +45,12 @@ def pairs(one: Callable[[], float], other: Callable[[], float], turns: int = 3) 
     return statistics.median(each[0] for each in found), statistics.median(each[1] for each in found)
 
 
-def _calls(way: Callable[[], object]) -> int:
+def _calls(way: Way) -> int:
     way()  # compiles
     return max(1, round(STRETCH / min(_time(way, 1) for _ in range(3))))
 
 
-def _time(way: Callable[[], object], calls: int) -> float:
+def _time(way: Way, calls: int) -> float:
     """Seconds of one of so many calls."""
     start = time.perf_counter()
     for _ in range(calls):

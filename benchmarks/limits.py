@@ -1,0 +1,99 @@
+"""What this processor can do at best, measured: multiplications and additions, reading near and far, a triad.
+
+Inner loops are written in vectors of the whole register, as the kernels' own are.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks.interleaved import Way, own_times
+from models.kernels.compiled import kernel
+from models.kernels.conv_vectors import BYTES, INT64, Value, Vectors, cgutils, emitted, plain
+
+Array = np.ndarray[Any, Any]
+
+CHAINS = 16  # sums under way at a time: more than an addition takes cycles, on every unit there is
+ROW = 128  # bytes of a row that is read: a batch of 32 float32, or a quarter of one of 128
+ROWS = 16 * BYTES // ROW  # read together: their sums fill half of the registers, or all
+LEAST = 1 << 15  # rows that one call reads at least
+PLACES = {"first-level cache": 24 << 10, "second-level cache": 1 << 20, "beyond": 64 << 20}
+FLOPS = 2 * CHAINS * BYTES // 4  # of one turn of `multiply_add`
+
+
+def measured(turns: int) -> dict[str, float]:
+    """Best of some turns: multiplications and additions, 1e9 a second; reading and a triad, 1e9 bytes a second."""
+    like, count = np.zeros(BYTES, np.float32), 20_000
+    ways: dict[str, Way] = {"multiply and add": lambda: multiply_add(like, count)}
+    done = {"multiply and add": count * FLOPS}
+    draw = np.random.default_rng(0)
+    for place, size in PLACES.items():
+        x = np.ones((size // ROW, ROW // 4), np.float32)  # zeros would all be one page
+        straight = np.tile(np.arange(len(x), dtype=np.int32), max(1, LEAST // len(x)))
+        astray = draw.permutation(straight)
+        a, b, c = np.ones((3, size // 12), np.float32)
+        ways[f"read, {place}"] = lambda x=x, rows=straight: read_rows(x, rows)
+        ways[f"read at random, {place}"] = lambda x=x, rows=astray: read_rows(x, rows)
+        ways[f"triad, {place}"] = lambda a=a, b=b, c=c: triad(a, b, c)
+        done |= {f"read, {place}": straight.size * ROW, f"read at random, {place}": straight.size * ROW}
+        done[f"triad, {place}"] = 12 * a.size
+    return {name: 1e-9 * done[name] / min(taken) for name, taken in own_times(ways, turns).items()}
+
+
+@emitted
+def _multiply_adds(typing: Any, like: Any, turns: Any) -> Any:
+    return like.dtype(like, turns), _build_multiply_adds
+
+
+def _build_multiply_adds(context: Value, builder: Value, signature: Value, arguments: Value) -> Value:
+    like, turns = plain(context, builder, signature, arguments)
+    vectors = Vectors(context, builder, signature.args[0])
+    factor = vectors.load(like)
+    totals = [cgutils.alloca_once(builder, vectors.vector) for _ in range(CHAINS)]
+    for total in totals:
+        builder.store(vectors.zero, total)
+    with cgutils.for_range_slice(builder, INT64(0), turns, INT64(1)):
+        for total in totals:
+            builder.store(vectors.multiply_add(factor, factor, builder.load(total)), total)
+    return vectors.total([builder.load(total) for total in totals])
+
+
+@emitted
+def _read_rows(typing: Any, x: Any, rows: Any, count: Any) -> Any:
+    return x.dtype(x, rows, count), _build_read_rows
+
+
+def _build_read_rows(context: Value, builder: Value, signature: Value, arguments: Value) -> Value:
+    x, rows, count = plain(context, builder, signature, arguments)
+    vectors = Vectors(context, builder, signature.args[0])
+    lines = ROW // BYTES
+    totals = [cgutils.alloca_once(builder, vectors.vector) for _ in range(ROWS * lines)]
+    for total in totals:
+        builder.store(vectors.zero, total)
+    with cgutils.for_range_slice(builder, INT64(0), count, INT64(ROWS)) as (k, _):
+        for row in range(ROWS):
+            number = vectors.integer(rows, builder.add(k, INT64(row)))
+            source = vectors.at(x, builder.mul(number, INT64(lines * vectors.lanes)))
+            for line in range(lines):
+                total = totals[row * lines + line]
+                builder.store(vectors.add(builder.load(total), vectors.load(vectors.plus(source, line))), total)
+    return vectors.total([builder.load(total) for total in totals])
+
+
+@kernel
+def multiply_add(like: Array, turns: int) -> float:
+    """So many turns of CHAINS vector multiplications and additions that wait for none of the others."""
+    return _multiply_adds(like, turns)  # type: ignore[no-any-return]
+
+
+@kernel
+def read_rows(x: Array, rows: Array) -> float:
+    """Reads x[row] for each of the rows, a multiple of ROWS: x [n, ROW bytes], rows int32."""
+    return _read_rows(x.reshape(-1), rows, rows.size)  # type: ignore[no-any-return]
+
+
+@kernel
+def triad(a: Array, b: Array, c: Array) -> None:
+    """a = b + 3 c, as STREAM has it."""
+    for k in range(a.size):
+        a[k] = b[k] + a.dtype.type(3) * c[k]
