@@ -71,12 +71,12 @@ def count_starts(db: Engine, job_ids: Collection[str]) -> dict[str, int]:
     """Per job: its slots of the search whose point was set by a rule."""
     is_start = _runs.assignment["label"].as_string().startswith("start:")
     query = (
-        select(_runs.job_id, func.count())
+        select(_runs.job_id, func.count().label("starts"))
         .where(_runs.job_id.in_(job_ids), _runs.stage == "search", _runs.state != "lost", is_start)
         .group_by(_runs.job_id)
     )
     with reading(db) as connection:
-        return dict(connection.execute(query).tuples().all())
+        return {row.job_id: row.starts for row in connection.execute(query)}
 
 
 def curves(db: Engine, job_id: str) -> dict[str, list[dict[str, Any]]]:
