@@ -10,8 +10,7 @@ from sqlalchemy import Engine
 from starlette.testclient import TestClient
 from trained import TINY
 
-from app import database, datasets, jobs, validations
-from app.api import given
+from app import database, datasets, gate, jobs, validations
 from app.callers import Caller
 from app.main import create_app
 from app.settings import Settings
@@ -205,7 +204,7 @@ def test_another_owners_data_sets_are_as_if_there_were_none(
 ) -> None:
     made = upload(client)
     read(db, tmp_path)
-    monkeypatch.setattr(given, "LOCAL", Caller("bob", "submit"))
+    monkeypatch.setattr(gate, "LOCAL", Caller("bob", "submit"))
     assert client.get(PATH).json()["items"] == []
     unknown = client.get(f"{PATH}/{'0' * 32}").json()["detail"]
     for response in (
@@ -217,7 +216,7 @@ def test_another_owners_data_sets_are_as_if_there_were_none(
         assert response.json()["detail"] == unknown.replace("0" * 32, made["id"])
     assert refusal(client.post("/api/v1/jobs", json=job(name="made"))) == 404
     assert upload(client)["owner"] == "bob"
-    monkeypatch.setattr(given, "LOCAL", Caller("bob", "read"))
+    monkeypatch.setattr(gate, "LOCAL", Caller("bob", "read"))
     assert len(client.get(PATH).json()["items"]) == 1
     assert refusal(client.post(PATH, params={"name": "x"}, content=TABLE, headers=CSV)) == 403
     assert refusal(client.delete(f"{PATH}/{datasets.named(db, 'bob', 'made').id}")) == 403

@@ -100,7 +100,7 @@ def test_the_log_says_what_is_wrong_and_where(words: str, said: str) -> None:
 def test_a_worker_survives_whatever_statement_the_database_does_not_answer(
     store: Settings, db: Engine, storage: RDBStorage, submit: Submit, hand: Hands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every seventh transaction, of ours and of Optuna's, fails as it begins."""
+    """Every nineteenth transaction, of ours and of Optuna's, fails as it begins."""
     trials.warm_up()
     job = submit(trials=3, confirm={"shortlist": 1, "shortlist_seeds": 2, "seeds": 2, "arms": ["erk"]})
     db.dispose()
@@ -112,7 +112,7 @@ def test_a_worker_survives_whatever_statement_the_database_does_not_answer(
         @event.listens_for(made, "begin")
         def _begin(_connection: Any) -> None:
             begun.append(1)
-            if len(begun) % 7 == 0:
+            if len(begun) % 19 == 0:
                 raise fault("the database system is shutting down")
 
     monkeypatch.setattr(Patience, "is_recent", False)  # else nobody sweeps for as long as this lasts

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Engine, update
 
 from app import blobs, database, datasets, inspection, tables, uploads, validations
+from app.callers import SUBMIT, Caller
 from app.datasets import Dataset
 from app.fences import Fenced
 from app.settings import Settings
@@ -29,7 +30,7 @@ LARGEST = 2**20
 
 def keep(db: Engine, data: bytes = TEXT, name: str = "made") -> Dataset:
     sha256 = hashlib.sha256(data).hexdigest()
-    return datasets.keep(db, io.BytesIO(data), sha256, len(data), name, "ada", "label", None)[0]
+    return datasets.keep(db, io.BytesIO(data), sha256, len(data), name, Caller("ada", SUBMIT), "label", None)[0]
 
 
 def take(db: Engine, worker: str = "one", at: float | None = None) -> Validation:
