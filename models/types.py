@@ -11,7 +11,7 @@ Density = Annotated[float, Interval(gt=0, le=1)]
 Positive = Annotated[float, Interval(gt=0)]
 NonNegative = Annotated[float, Interval(ge=0)]
 Momentum = Annotated[float, Interval(ge=0, lt=1)]
-Count = Annotated[int, Interval(ge=1)]
+Count = Annotated[int, Interval(ge=1, le=2**31 - 1)]
 
 StorageKind = Literal["masked", "compressed"]
 """How a sparse layer keeps its weights: all of them and a mask, or the active ones alone."""

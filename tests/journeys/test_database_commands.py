@@ -12,7 +12,7 @@ JOB = {
     "name": "kept",
     "data": {"kind": "bundled", "name": "wine"},
     "network": {"kind": "mlp", "widths": [8]},
-    "training": {"epochs": 1, "batch_size": 64},
+    "training": {"epochs": 2, "batch_size": 64},
     "search": {"trials": 2, "space": {"kind": "free", "low": 0.1, "high": 0.5}},
     "confirm": None,
 }
