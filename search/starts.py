@@ -105,8 +105,8 @@ def _in_budget(
     yield "erk", [0.0] * len(layers)
     by_rule = {rule: hand_set.counts(rule, layers, total, floors(space, layers)) for rule in get_args(hand_set.Rule)}
     for name, wanted in (*by_rule.items(), *found):
-        if wanted is None or name == "erk" or sum(wanted) != total:
-            continue
+        if wanted is None or name == "erk" or (name.startswith(PREFIX) and sum(wanted) != total):
+            continue  # an earlier job may have had another budget
         ratios = [
             math.log(count / (share * layer.total)) for count, share, layer in zip(wanted, origin, layers, strict=True)
         ]

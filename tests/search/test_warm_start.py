@@ -22,7 +22,7 @@ def spec(network: Any = None, confirm: Any = None, **search: Any) -> JobSpec:
         "name": "warm",
         "data": {"kind": "bundled", "name": "digits", "limit": 200},
         "network": network or {"kind": "mlp", "widths": [10]},
-        "training": {"epochs": 1, "batch_size": 64},
+        "training": {"epochs": 2, "batch_size": 64},
         "search": {"space": {"kind": "free", "low": 0.05, "high": 0.5}, "trials": 6} | search,
         "confirm": confirm,
     }
