@@ -217,9 +217,12 @@ class Attendance:
         self._renewed = time.monotonic()
         return True
 
-    def _go_on(self, reports: list[dict[str, Any]], report: dict[str, Any]) -> None:
+    def _go_on(self, reports: list[dict[str, Any]], report: dict[str, Any]) -> Ending | None:
+        if self._leave_by is not None:
+            return Ending("released")  # it has no checkpoint to wait for
         reports.append(report)
         self._trainer.go_on()
+        return None
 
     def _judge(self, report: dict[str, Any]) -> Ending | None:
         self._unstored.append(report)
