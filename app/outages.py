@@ -69,7 +69,10 @@ def is_outage(error: BaseException) -> bool:
     """Whether the fault is the database's and may pass: it is gone, locked, full, or on a disk that is read-only."""
     # Optuna wraps what SQLAlchemy raises.
     fault = error.__cause__ if isinstance(error, StorageInternalError) else error
-    return isinstance(fault, OperationalError) or (isinstance(fault, DBAPIError) and fault.connection_invalidated)
+    if isinstance(fault, OperationalError):
+        # SQLite calls a statement that it does not understand operational too: that will not pass.
+        return getattr(fault.orig, "sqlite_errorname", None) != "SQLITE_ERROR"
+    return isinstance(fault, DBAPIError) and fault.connection_invalidated
 
 
 def is_full(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from by_hand import LEASE, Hand, epoch, problem, spec
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from app import database, endings, fences, jobs, outages, runs
 from app.jobs import Job
@@ -78,6 +78,14 @@ def test_a_worker_that_is_to_end_gives_up_after_its_grace(tmp_path: Path) -> Non
     patience = Patience(Settings(state_dir=tmp_path, grace_seconds=0.05), lambda: True)
     with pytest.raises(NoAnswer, match="disk is full; it was given up"):
         patience(failing(10**6, fault("database or disk is full")))
+
+
+def test_a_statement_that_sqlite_does_not_understand_is_no_outage(sqlite: Settings) -> None:
+    made = database.engine(sqlite)
+    with pytest.raises(DBAPIError) as raised, made.begin() as connection:
+        connection.execute(text("SELECT nothing FROM nowhere"))
+    assert not outages.is_outage(raised.value)
+    made.dispose()
 
 
 @pytest.mark.parametrize(
