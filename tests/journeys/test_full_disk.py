@@ -14,6 +14,7 @@ from processes import PATIENCE, until
 
 from app import state
 from app.client import Client, Refused
+from app.settings import Settings
 
 JOB: dict[str, Any] = {
     "name": "full",
@@ -94,7 +95,7 @@ def test_a_full_disk_is_said_and_when_there_is_space_again_all_goes_on(
         until(lambda: client.get(job)["state"] not in ("queued", "running"))
         assert len(list(client.jobs())) == 1, "what was refused was not made"
     assert server.poll() is None
-    counted = ledger.check(disk, job)
+    counted = ledger.check(Settings(state_dir=disk), job)
     assert counted == {"complete": 2}, "no attempt was lost"
     assert_intact(disk)
     assert said("the database works again", "worker")

@@ -36,7 +36,7 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 def assert_as_if_never_interrupted(state_dir: Path, job_id: str, attempt: int) -> list[int]:
     """The epochs after which its training began, each time."""
-    ledger.check(state_dir, job_id)
+    ledger.check(Settings(state_dir=state_dir), job_id)
     db = database.engine(Settings(state_dir=state_dir))
     [run] = runs.of_job(db, job_id)
     stored = runs.curves(db, job_id)[run.id]
