@@ -145,5 +145,7 @@ def test_a_server_that_dies_under_a_run_is_reported_with_the_end_of_its_log(tmp_
     assert process.returncode == 1
     assert out == ""
     assert "error: the server ended by signal 9" in err
-    assert "listening on" in err
+    shown = [line.strip() for line in err.partition("; the last lines of ")[2].splitlines()[1:]]
+    assert shown
+    assert all(line in (tmp_path / "logs" / "server.log").read_text() for line in shown)
     assert "Traceback" not in err
