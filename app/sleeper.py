@@ -54,7 +54,7 @@ class Sleep:
         yield _outcome(self._spec, self._assignment, self._seconds)
 
     def save(self, path: Path) -> None:
-        raise NotImplementedError("a rehearsal keeps no checkpoints")
+        raise AssertionError("a rehearsal keeps no checkpoints")
 
 
 def _report(assignment: Assignment, epoch: int, seconds: float) -> EpochReport:
