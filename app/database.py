@@ -19,13 +19,14 @@ from app.settings import Settings
 
 APP, OPTUNA = "snas", "optuna"  # schemas of PostgreSQL
 BUSY_MILLISECONDS = 30_000  # SQLite waits so long for the writer before it says that the database is locked
+CONNECTIONS = 20  # to a SQLite file, kept open by one process: opening one anew costs more than a query
 _UPGRADE_LOCK = 0x534E4153  # any constant: PostgreSQL's advisory locks are named by numbers
 
 
 def engine(settings: Settings) -> Engine:
     """The jobs database. Opens no connection yet."""
     if settings.database_url is None:
-        made = create_engine(f"sqlite:///{_file(settings, 'app.db')}")
+        made = create_engine(f"sqlite:///{_file(settings, 'app.db')}", pool_size=CONNECTIONS)
         _immediate(made)
         return made
     return create_engine(settings.database_url, pool_pre_ping=True, connect_args=_schema(APP))

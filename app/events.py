@@ -25,6 +25,7 @@ Type = Literal[
 ]
 ENDS: frozenset[str] = frozenset({"job.completed", "job.failed", "job.cancelled"})  # nothing follows but further trials
 _ORDER_LOCK = 0x45564E54  # any constant
+_NEWEST = select(func.coalesce(func.max(tables.events.c.seq), 0))
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,16 @@ def after(db: Engine, seq: int, job_id: str | None = None, limit: int = 500) -> 
 def newest(db: Engine) -> int:
     """The number of the newest event, 0 where there is none."""
     with reading(db) as connection:
-        return int(connection.execute(select(func.coalesce(func.max(tables.events.c.seq), 0))).scalar_one())
+        return int(connection.execute(_NEWEST).scalar_one())
 
 
-def grown(db: Engine, seq: int, job_ids: Collection[str]) -> set[str]:
-    """Those of the jobs that have an event after number `seq`."""
+def fresh(db: Engine, seq: int, job_ids: Collection[str], limit: int) -> tuple[int, list[Event]]:
+    """The number of the newest event of all, and those of the jobs after number `seq` and up to it, oldest first."""
     column = tables.events.c
-    query = select(column.job_id).where(column.job_id.in_(job_ids), column.seq > seq).distinct()
     with reading(db) as connection:
-        return set(connection.execute(query).scalars())
+        newest = int(connection.execute(_NEWEST).scalar_one())
+        if newest == seq:
+            return newest, []
+        query = select(tables.events).where(column.job_id.in_(job_ids), column.seq > seq, column.seq <= newest)
+        rows = connection.execute(query.order_by(column.seq).limit(limit)).mappings()
+        return newest, [Event(**row) for row in rows]

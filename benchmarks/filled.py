@@ -47,12 +47,10 @@ def fill(settings: Settings, count: int, trials: int, chance: random.Random) -> 
             made["running" if running else "ended"].append(job_id)
             if large:
                 made["large"].append(job_id)
-    for job_id in made["large"]:
-        job = jobs.get(db, job_id)
-        if job.ended:
-            built = reports.build(job, reports.read(db, job_id))
-            with db.begin() as connection:
-                connection.execute(update(tables.jobs).where(tables.jobs.c.id == job_id).values(report=built))
+    for job_id in made["ended"]:
+        report = reports.build(jobs.get(db, job_id), reports.read(db, job_id))
+        with db.begin() as connection:
+            connection.execute(update(tables.jobs).where(tables.jobs.c.id == job_id).values(report=report))
     db.dispose()
     return made
 
@@ -85,7 +83,6 @@ def _job(connection: Connection, problem: Problem, number: int, size: int, runni
             finished=None if running else created + size,
             cancel_requested=False,
             study_name=f"{spec.name} {job_id[:8]}",
-            report=None if running else {"trials": [], "pareto": [], "confirmation": None, "verdict": None},
         )
     )
     return job_id
@@ -129,7 +126,7 @@ def _variant(problem: Problem, number: int) -> tuple[dict[str, Any], dict[str, A
     label = "start:erk" if number == 0 else "sampled"
     seed = derive(spec.seed, "trial", number)
     point = Assignment("search", number, seed, label, number, spec.network, spec.rewiring, counts)
-    *epochs, outcome = sleeping(0.0)(spec, point, None, problem.data_hash)
+    *epochs, outcome = sleeping(0.0)(dump(spec), point.to_json(), None, problem.data_hash, None).perform()
     assert isinstance(outcome, Outcome)
     return point.to_json(), outcome.to_json(), [_epoch(each) for each in epochs if isinstance(each, EpochReport)]
 

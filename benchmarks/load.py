@@ -16,6 +16,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections import defaultdict
 from collections.abc import Callable
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import httpx2
@@ -28,6 +29,7 @@ from benchmarks.jobs import keep
 
 EVENTS_PER_SECOND = 20  # told by a process beside, of the jobs that are listened to
 FOLLOWED = 20  # jobs that the listeners share
+SPAWNING = 5.0  # seconds until the process beside has imported what it needs
 READERS = 10  # each asks once a second: the list, the page of jobs, the page of a job, a job
 LIMITS = {"list": 150.0, "page of jobs": 150.0, "page of a job": 150.0, "submit": 200.0}  # ms, 95 % of requests
 
@@ -75,37 +77,44 @@ async def _load(
     heard: list[tuple[str, set[int]]] = []
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(base_url=url, timeout=60.0, limits=limits, trust_env=False) as client:
-        listening = [asyncio.Event() for _ in range(options.listeners)]
         listeners = []
-        for number, listens in enumerate(listening):
+        for number in range(options.listeners):
             heard.append((followed[number % len(followed)], set()))
-            listeners.append(asyncio.create_task(_listen(client, *heard[-1], listens)))
-        await asyncio.gather(*(each.wait() for each in listening))
-        teller = multiprocessing.get_context("spawn").Process(target=_tell, args=(settings, followed, options.seconds))
+            listeners.append(asyncio.create_task(_listen(client, *heard[-1])))
+        spawning = multiprocessing.get_context("spawn")
+        goes = spawning.Event()
+        teller = spawning.Process(target=_tell, args=(settings, followed, options.seconds, goes))
         teller.start()
-        over = time.monotonic() + options.seconds
-        await asyncio.gather(
-            *(_submit(client, took, over, chance.random() * 2) for _ in range(options.submitters)),
-            *(_read(client, took, over, chance.random(), made, random.Random(n)) for n in range(READERS)),
-        )
-        await asyncio.to_thread(teller.join)
+        # All that was told before has been heard: starting up is not what is measured.
         told = _told(settings, followed)
-        await _settle(lambda: all(told[job_id] <= seen for job_id, seen in heard))
-        for listener in listeners:
-            listener.cancel()
-        await asyncio.gather(*listeners, return_exceptions=True)
+        await _settle(lambda: teller.is_alive() and all(told[job_id] <= seen for job_id, seen in heard), 120.0)
+        await asyncio.sleep(SPAWNING)
+        goes.set()
+        over = time.monotonic() + options.seconds
+        try:
+            await asyncio.gather(
+                *(_submit(client, took, over, chance.random() * 2) for _ in range(options.submitters)),
+                *(_read(client, took, over, chance.random(), made, random.Random(n)) for n in range(READERS)),
+            )
+            await asyncio.to_thread(teller.join)
+            told = _told(settings, followed)
+            await _settle(lambda: all(told[job_id] <= seen for job_id, seen in heard))
+        finally:
+            teller.kill()
+            for listener in listeners:
+                listener.cancel()
+            await asyncio.gather(*listeners, return_exceptions=True)
         for job_id in made["large"]:
             for _ in range(3):
                 await _ask(client, took, "page of a job with thousands of trials", f"/ui/jobs/{job_id}")
     return took, sum(len(told[job_id] - seen) for job_id, seen in heard), sum(len(seen) for _, seen in heard)
 
 
-async def _listen(client: httpx2.AsyncClient, job_id: str, seen: set[int], listens: asyncio.Event) -> None:
+async def _listen(client: httpx2.AsyncClient, job_id: str, seen: set[int]) -> None:
     async with client.stream("GET", f"/api/v1/jobs/{job_id}/events") as answer:
         async for line in answer.aiter_lines():
             if line.startswith("id:"):
                 seen.add(int(line[3:]))
-                listens.set()
 
 
 async def _submit(client: httpx2.AsyncClient, took: Took, over: float, first: float) -> None:
@@ -146,9 +155,10 @@ async def _ask(client: httpx2.AsyncClient, took: Took, name: str, path: str) -> 
     took[name].append(time.monotonic() - began)
 
 
-def _tell(settings: Settings, followed: list[str], seconds: float) -> None:
+def _tell(settings: Settings, followed: list[str], seconds: float, goes: Event) -> None:
     """In a process of its own: epochs of the jobs that are listened to, one event a transaction."""
     db = database.engine(settings)
+    goes.wait()
     over, number = time.monotonic() + seconds, 0
     while time.monotonic() < over:
         with db.begin() as connection:

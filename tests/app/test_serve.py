@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from app import database, keys, state
-from app.serve import CannotListen, serve
+from app.serve import CannotListen, _listen, serve
 from app.settings import Settings
 
 
@@ -68,3 +68,10 @@ def test_a_port_in_use_is_named_and_the_directory_is_free_again(tmp_path: Path) 
         with pytest.raises(CannotListen, match=f"port {port}: address already in use"):
             serve(Settings(state_dir=tmp_path), "127.0.0.1", port, workers=0)
     assert not state.is_held(tmp_path)
+
+
+def test_an_answer_does_not_wait_for_the_client_to_acknowledge_its_head() -> None:
+    with _listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

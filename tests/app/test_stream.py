@@ -1,6 +1,7 @@
 """Events as they happen."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from app import events, jobs
+from app import events, jobs, stream
 from app.events import Event
 from app.stream import Feed
 
@@ -102,6 +103,7 @@ def test_without_listeners_the_database_is_left_alone(
 ) -> None:
     looks: list[int] = []
     monkeypatch.setattr(events, "newest", lambda _: looks.append(1) or 0)
+    monkeypatch.setattr(events, "fresh", lambda *_: (looks.append(1) or 0, []))
 
     async def test() -> None:
         job = submit()
@@ -115,5 +117,88 @@ def test_without_listeners_the_database_is_left_alone(
             for _ in range(5):
                 await asyncio.sleep(0.01)  # several polls' time; a slow machine only makes fewer of them
             assert len(looks) <= seen
+
+    run(test())
+
+
+def test_a_listener_that_comes_while_the_feed_reads_misses_nothing(
+    db: Engine, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The feed has asked for the jobs listened to until then, and this one's event is older than what it finds."""
+
+    async def test() -> None:
+        job, other = submit(), submit()
+        reads, goes_on = asyncio.Event(), threading.Event()
+        loop, fresh = asyncio.get_running_loop(), events.fresh
+
+        def slow(*given: Any) -> Any:
+            loop.call_soon_threadsafe(reads.set)
+            goes_on.wait(PATIENCE)
+            return fresh(*given)
+
+        async with polled(db) as feed:
+            before = feed.follow(other.id, 0)
+            await anext(before)
+            waits = asyncio.create_task(anext(before))
+            while feed._newest is None:
+                await asyncio.sleep(0)
+            monkeypatch.setattr(events, "fresh", slow)
+            await reads.wait()
+            heard = feed.follow(job.id, events.newest(db))
+            first = asyncio.create_task(anext(heard))
+            await asyncio.sleep(0.1)  # it has found nothing by itself, on all but the slowest machines
+            await asyncio.to_thread(tell, db, job, 7)
+            await asyncio.to_thread(tell, db, other, 8)
+            goes_on.set()
+            assert (await first).data == {"epoch": 7}
+            assert (await waits).data == {"epoch": 8}
+
+    run(test())
+
+
+def test_a_listener_that_takes_nothing_for_long_is_given_the_rest_from_the_database(
+    db: Engine, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "BACKLOG", 3)
+
+    async def test() -> None:
+        job = submit()
+        async with polled(db) as feed:
+            heard = feed.follow(job.id, 0)
+            await anext(heard)
+            for number in range(20):
+                await asyncio.to_thread(tell, db, job, number)
+                if number % 5 == 0:
+                    await asyncio.sleep(0.05)
+            await asyncio.to_thread(jobs.cancel, db, job.id)
+            found = await collected(heard)
+        assert [event.data["epoch"] for event in found if event.type == "run.epoch"] == list(range(20))
+        assert found[-1].type == "job.cancelled"
+
+    run(test())
+
+
+def test_each_event_is_read_once_however_many_listen(
+    db: Engine, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, after = [], events.after
+
+    def counted(*given: Any) -> list[Event]:
+        reads.append(given)
+        return after(*given)
+
+    monkeypatch.setattr(events, "after", counted)
+
+    async def test() -> None:
+        job = submit()
+        async with polled(db) as feed:
+            streams = [feed.follow(job.id, 0) for _ in range(10)]
+            for each in streams:
+                await anext(each)
+            for number in range(30):
+                await asyncio.to_thread(tell, db, job, number)
+                heard = await asyncio.gather(*(anext(each) for each in streams))
+                assert [event.data for event in heard] == [{"epoch": number}] * 10
+        assert len(reads) <= 50, "some when they came, and none for each event"
 
     run(test())
