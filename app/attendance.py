@@ -3,11 +3,11 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from optuna.storages import BaseStorage
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from app import endings, fences, jobs, run_files, runs, uploads
 from app.claims import Claim
@@ -17,11 +17,14 @@ from app.outages import Patience
 from app.settings import Settings
 from models.data import Upload
 from search import early_stopping, gradual_start, study
+from search.cached_studies import CachedStudies
 from search.problem import Problem, problem_from
 from search.spec import dump, parse
 from search.steps import awaits_pruning
 
 FLUSH_SECONDS = 1.0  # epochs are stored, and a cancellation is seen, so often
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +46,12 @@ class Attendance:
     """Every method that writes raises fences.Fenced once the run is another's, and outages.NoAnswer."""
 
     def __init__(
-        self, settings: Settings, db: Engine, storage: BaseStorage, trainer: Line, claim: Claim, patience: Patience
+        self, settings: Settings, db: Engine, studies: CachedStudies, trainer: Line, claim: Claim, patience: Patience
     ) -> None:
-        self._settings, self._db, self._storage = settings, db, storage
+        self._settings, self._db = settings, db
         self._trainer, self._claim, self._patiently = trainer, claim, patience
         self._job = patience(lambda: jobs.get(db, claim.job_id))
+        self._storage = studies.of(self._job.study_name)
         self._spec = parse(self._job.spec)
         self._unstored: list[dict[str, Any]] = []
         self._renewed = self._looked = self._heard = time.monotonic()
@@ -136,27 +140,33 @@ class Attendance:
         return run_files.take_over(self._settings.state_dir, self._claim, *trained)
 
     def _decide(self, behind: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        with fences.fence(self._db, self._claim, "asking") as connection:
-            # Inside: nobody else can ask for this slot meanwhile, so that it never has two trials of Optuna.
-            number, assignment = self._ask()
+        asked = None if self._claim.assignment is not None else self._ask()
+        with self._alone() as connection:
+            number, assignment = self._claim.number, self._claim.assignment
+            if asked is not None:
+                number, point = _point(asked.settle)
+                assignment = point.to_json()
+            assert assignment is not None
             at, lease = clock(connection), self._settings.lease_seconds
             fences.begin(connection, self._claim, number, assignment, at, lease, behind)
         return assignment
+
+    def _ask(self) -> study.Asked:
+        problem = problem_from(self._job.problem)
+        with self._alone():
+            given = self._storage, self._job.study_name, self._spec, problem, self._claim.ordinal
+            asked = _point(lambda: study.Asked.begin(*given))
+        _point(asked.draw)  # outside: where samplers think for long, other workers would wait
+        return asked
+
+    def _alone(self) -> AbstractContextManager[Connection]:
+        """Inside nobody else writes to Optuna for this slot: it never has two trials, or the parameters of another."""
+        return fences.fence(self._db, self._claim, "asking")
 
     def _written(self) -> str:
         claim = self._claim
         who = (claim.job_id, claim.stage, claim.ordinal, claim.attempt)
         return run_files.last_lines(run_files.log_file(self._settings.state_dir, *who))
-
-    def _ask(self) -> tuple[int | None, dict[str, Any]]:
-        if self._claim.assignment is not None:
-            return self._claim.number, self._claim.assignment
-        problem = problem_from(self._job.problem)
-        try:
-            number, point = study.ask(self._storage, self._job.study_name, self._spec, problem, self._claim.ordinal)
-        except (ArithmeticError, LookupError, ValueError) as error:
-            raise NoPoint(f"no point could be made for it: {error}") from error
-        return number, point.to_json()
 
     def _step(self, stopping: Callable[[], bool], judge: Callable[[dict[str, Any]], Ending | None]) -> Ending | None:
         if stopping():
@@ -242,3 +252,10 @@ class Attendance:
         by = early_stopping.compared_by(self._spec)
         peers = self._patiently(lambda: runs.peers(self._db, self._job.id, self._claim.run_id, epoch, by))
         return early_stopping.goes_on(self._spec, epoch, report[by], sum(report["nnz"]), peers)
+
+
+def _point(found: Callable[[], T]) -> T:
+    try:
+        return found()
+    except (ArithmeticError, LookupError, ValueError) as error:
+        raise NoPoint(f"no point could be made for it: {error}") from error

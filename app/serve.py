@@ -1,6 +1,5 @@
 """One server on a state directory: REST, pages, reaper and its own workers, from start to a clean end."""
 
-import gc
 import ipaddress
 import logging
 import os
@@ -13,7 +12,7 @@ from types import FrameType
 
 import uvicorn
 
-from app import devices, local, state
+from app import devices, heap, local, state
 from app.connections import Impatient
 from app.crew import Crew
 from app.settings import Settings
@@ -116,10 +115,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        # What is loaded by now stays. Left among what may be garbage, it is walked through every few seconds under
-        # load, while every request waits a quarter of a second.
-        gc.collect()
-        gc.freeze()
+        heap.settle()
         self._announce()
 
     async def on_tick(self, counter: int) -> bool:

@@ -46,7 +46,7 @@ class Feed:
     async def _look(self) -> None:
         asked = set(self._listeners)
         if self._newest is None:
-            newest, fresh, is_all = await asyncio.to_thread(events.newest, self._db), [], False
+            newest, fresh, is_all = await asyncio.to_thread(events.newest, self._db), list[Event](), False
         else:
             newest, fresh = await asyncio.to_thread(events.fresh, self._db, self._newest, asked, BACKLOG)
             is_all = len(fresh) < BACKLOG

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from sqlalchemy import delete, insert, update
 
-from app import claims, cohort, endings, fences, logs, run_files, state, tables, uploads, validations, validator
+from app import claims, cohort, endings, fences, heap, logs, run_files, state, tables, uploads, validations, validator
 from app.attendance import Attendance, Ending, NoPoint
 from app.blobs import BlobNotFound
 from app.claims import Claim
@@ -26,6 +26,7 @@ from app.sleeper import sleeping
 from app.trainer import Trainer
 from models.data.upload import kept_in
 from search import cohorts, trials
+from search.cached_studies import CachedStudies
 
 SEEN_SECONDS = 10.0  # a worker says so often that it is there
 
@@ -37,9 +38,11 @@ def main(settings: Settings) -> None:
     upgrade(settings)
     if settings.trainer == "sleep":
         log.warning("SNAS_TRAINER=sleep: this worker trains nothing, what it reports is made up")
+        heap.settle()
         supervise(settings, lambda: Trainer(settings.data_dir, sleeping(settings.sleep_seconds), keeps_files=False))
         return
     trials.warm_up(state.crossover_file(settings.state_dir))
+    heap.settle()  # before the trainer is forked: it shares what is not looked at
     size = cohorts.size(settings.cohort)
     with kept_in(uploads.folder(settings.state_dir)):
         if size > 1:
@@ -69,6 +72,7 @@ class Supervisor:
         self._trainer = make_trainer()
         self._db = engine(settings)
         self._storage = optuna_storage(settings)
+        self._studies = CachedStudies(self._storage)
         self._host = socket.gethostname()
         self._id = f"{self._host}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._stopping = False
@@ -126,7 +130,7 @@ class Supervisor:
         return claims.claim(self._db, self._id, self._host, now(self._db), self._settings.lease_seconds)
 
     def _attend(self, claim: Claim) -> None:
-        attendance = Attendance(self._settings, self._db, self._storage, self._trainer, claim, self._patiently)
+        attendance = Attendance(self._settings, self._db, self._studies, self._trainer, claim, self._patiently)
         try:
             ending = self._follow(attendance)
             self._settle()

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -62,6 +63,75 @@ def create(storage: BaseStorage, study_name: str, spec: JobSpec) -> int:
     return study_id
 
 
+class Asked:
+    """The trial of a slot on the way to its point: `begin`, then `draw`, which may take long, then `settle`.
+
+    `begin` and `settle` write, and are short: whoever must be alone when they write need not be while they think.
+    """
+
+    def __init__(self, spec: JobSpec, problem: Problem, ordinal: int, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._spec, self._problem, self._ordinal = spec, problem, ordinal
+        self._study, self._trial = study, trial
+        self._step = step(spec, problem, ordinal)
+        self._label, self._space, study.sampler = self._source()
+        self._drawing: optuna.trial.Trial | None = None
+
+    @classmethod
+    def begin(cls, storage: BaseStorage, study_name: str, spec: JobSpec, problem: Problem, ordinal: int) -> "Asked":
+        """With the trial found or made. Raises: LookupError for the start of a pruning run that is yet to be trained"""
+        if awaits_pruning(spec, problem, ordinal):
+            raise LookupError("the pruning run that this start has its counts from is yet to be trained")
+        study = optuna.load_study(study_name=study_name, storage=storage, sampler=optuna.samplers.RandomSampler())
+        storage = study._storage  # an RDBStorage goes behind a cache, which knows only the trials met through it
+        trial = _find(storage, study._study_id, ordinal)
+        if trial is None:
+            own, noted = step(spec, problem, ordinal), {}
+            if own.centred:
+                noted[CENTRE] = _best_ratios(storage, study._study_id, spec, problem, own.first)
+            trial = _create(storage, study._study_id, ordinal, noted)
+        return cls(spec, problem, ordinal, study, trial)
+
+    def draw(self) -> None:
+        """Has the sampler think. `settle` writes what it finds; a trial that has its parameters already keeps them."""
+        if isinstance(self._spec.search.space, ScSdc):
+            return
+        self._drawing = optuna.trial.Trial(self._study, self._trial._trial_id)
+        _ = self._drawing.relative_params  # drawn here, not at the first of the parameters that `settle` writes
+
+    def settle(self) -> tuple[int, Assignment]:
+        """Optuna's number of the trial, and what to train."""
+        spec, problem, ordinal, trial = self._spec, self._problem, self._ordinal, self._trial
+        if isinstance(spec.search.space, ScSdc):
+            shapes = problem.layers, problem.input_shape, problem.classes
+            return trial.number, sc_sdc.assignment(spec, *shapes, ordinal, trial.number)
+        assert self._drawing is not None, "drawn before"
+        centre = _centre(self._study._storage, self._study._study_id) if self._step.centred else None
+        params = {name: _drawn(self._drawing, name, each) for name, each in self._space.items()}
+        regime = regime_of(spec, params)
+        varied = applied(spec, regime)
+        assignment = Assignment(
+            stage="search",
+            ordinal=ordinal,
+            seed=derive(spec.seed, "trial", ordinal),
+            label=self._label,
+            trial=trial.number,
+            network=varied.network,
+            rewiring=varied.rewiring,
+            counts=problem.dictated or counts(spec, problem.layers, params, centre),
+            regime=regime,
+        )
+        return trial.number, assignment
+
+    def _source(self) -> tuple[str, Mapping[str, BaseDistribution], BaseSampler]:
+        """What the point is called, the space it lies in and who gives it."""
+        own, source = self._step, sampler(self._spec, self._ordinal, self._step)
+        start = own.given[self._ordinal] if self._ordinal < len(own.given) else None
+        if start is None or start.params is None:
+            return "sampled", own.distributions, Drawn(source, own.distributions)
+        space = distributions_of(self._spec, self._problem.layers, start.params)
+        return f"start:{start.name}", space, Given(start.params, space, source)
+
+
 def ask(storage: BaseStorage, study_name: str, spec: JobSpec, problem: Problem, ordinal: int) -> tuple[int, Assignment]:
     """The trial with this ordinal (from 0): Optuna's number, and what to train.
 
@@ -70,42 +140,9 @@ def ask(storage: BaseStorage, study_name: str, spec: JobSpec, problem: Problem, 
 
     Raises: LookupError for the start of a pruning run that is yet to be trained
     """
-    if awaits_pruning(spec, problem, ordinal):
-        raise LookupError("the pruning run that this start has its counts from is yet to be trained")
-    own = step(spec, problem, ordinal)
-    source, space = sampler(spec, ordinal, own), own.distributions
-    start = own.given[ordinal] if ordinal < len(own.given) else None
-    if start is not None and start.params is not None:
-        space = distributions_of(spec, problem.layers, start.params)
-        label, source = f"start:{start.name}", Given(start.params, space, source)
-    else:
-        label, source = "sampled", Drawn(source, space)
-    study = optuna.load_study(study_name=study_name, storage=storage, sampler=source)
-    storage = study._storage  # an RDBStorage goes behind a cache, which knows only the trials met through it
-    study_id = study._study_id
-    trial = _find(storage, study_id, ordinal)
-    if trial is None:
-        noted = {CENTRE: _best_ratios(storage, study_id, spec, problem, own.first)} if own.centred else {}
-        trial = _create(storage, study_id, ordinal, noted)
-    if isinstance(spec.search.space, ScSdc):
-        shapes = problem.layers, problem.input_shape, problem.classes
-        return trial.number, sc_sdc.assignment(spec, *shapes, ordinal, trial.number)
-    centre = _centre(storage, study_id) if own.centred else None
-    params = _suggest(study, trial, space)
-    regime = regime_of(spec, params)
-    varied = applied(spec, regime)
-    assignment = Assignment(
-        stage="search",
-        ordinal=ordinal,
-        seed=derive(spec.seed, "trial", ordinal),
-        label=label,
-        trial=trial.number,
-        network=varied.network,
-        rewiring=varied.rewiring,
-        counts=problem.dictated or counts(spec, problem.layers, params, centre),
-        regime=regime,
-    )
-    return trial.number, assignment
+    asked = Asked.begin(storage, study_name, spec, problem, ordinal)
+    asked.draw()
+    return asked.settle()
 
 
 def tell(
@@ -192,11 +229,6 @@ def _centre(storage: BaseStorage, study_id: int) -> list[float]:
     noted = [trial for trial in storage.get_all_trials(study_id, deepcopy=False) if CENTRE in trial.user_attrs]
     found: list[float] = min(noted, key=lambda trial: trial.number).user_attrs[CENTRE]
     return found
-
-
-def _suggest(study: optuna.Study, trial: FrozenTrial, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
-    asked = optuna.trial.Trial(study, trial._trial_id)
-    return {name: _drawn(asked, name, each) for name, each in space.items()}
 
 
 def _drawn(asked: optuna.trial.Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -193,14 +193,14 @@ def test_a_training_that_raises_fails_its_trial_with_the_reason(
 def test_a_slot_without_a_point_fails_and_is_told_and_the_worker_goes_on(
     db: Engine, submit: Submit, hand: Hands, worker: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = study.ask
+    begin = study.Asked.begin
 
-    def asked(*given: Any) -> Any:
+    def begun(*given: Any) -> Any:
         if given[-1] == 0:
             raise ValueError("nothing fits")
-        return ask(*given)
+        return begin(*given)
 
-    monkeypatch.setattr(study, "ask", asked)
+    monkeypatch.setattr(study.Asked, "begin", begun)
     job = submit(trials=2)
     work(worker)
     first, second = runs.of_job(db, job.id)

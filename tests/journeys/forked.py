@@ -85,15 +85,15 @@ def working(settings: Settings, hold_in: str | None, hold: Hold) -> None:
     """hold_in: `asking`, when Optuna has made the trial and our row does not say so yet; `finishing`, when our row says
     how the run ended and Optuna is not told yet; None for neither."""
     if hold_in == "asking":
-        ask = study.ask
+        begin = study.Asked.begin
 
-        def asked(*given: Any) -> Any:
-            found = ask(*given)
+        def begun(*given: Any) -> Any:
+            found = begin(*given)
             hold.wait()
             return found
 
-        study.ask = asked
-        assert attendance.study.ask is asked
+        study.Asked.begin = begun
+        assert attendance.study.Asked.begin is begun
     if hold_in == "finishing":
         tell = endings.tell
 
