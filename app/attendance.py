@@ -12,9 +12,11 @@ from sqlalchemy import Connection, Engine
 from app import endings, fences, jobs, run_files, runs, uploads
 from app.claims import Claim
 from app.database import clock, now
+from app.fences import Left
 from app.line import Done, Epoch, Failed, Line
 from app.outages import Patience
 from app.settings import Settings
+from app.usage import Usage
 from models.data import Upload
 from search import early_stopping, gradual_start, study
 from search.cached_studies import CachedStudies
@@ -56,6 +58,7 @@ class Attendance:
         self._unstored: list[dict[str, Any]] = []
         self._renewed = self._looked = self._heard = time.monotonic()
         self._leave_by: float | None = None
+        self._used, self._used_before = Usage(), Usage()
 
     def prepare(self, stopping: Callable[[], bool]) -> Ending | None:
         """Has the data at hand. Trains what the slot's point follows from, where it is the start of a pruning run that
@@ -79,6 +82,7 @@ class Attendance:
             ending = self._step(stopping, lambda report: self._go_on(reports, report))
         if ending.outcome is None:
             return replace(ending, error=ending.error and f"the pruning run for its counts: {ending.error}")
+        self._used_before = self._used
         found = gradual_start.pruned(self._spec, problem.layers, ending.outcome["nnz"], reports)
         self._patiently(lambda: self._keep_found(replace(problem, gradual=found)))
         self._job = self._patiently(lambda: jobs.get(self._db, self._job.id))
@@ -111,16 +115,16 @@ class Attendance:
 
     def conclude(self, ending: Ending) -> None:
         """Stores the ending, and closes the run where it is over."""
-        db, claim, error = self._db, self._claim, ending.error
+        db, claim, error, left = self._db, self._claim, ending.error, self._left()
         match ending.state:
             case "released":
-                self._patiently(lambda: fences.release(db, claim, now(db)))
+                self._patiently(lambda: fences.release(db, claim, now(db), left))
             case "crashed":
-                most, written = self._settings.max_attempts, self._written()
-                self._patiently(lambda: fences.crash(db, claim, str(error), now(db), most, written))
+                most = self._settings.max_attempts
+                self._patiently(lambda: fences.crash(db, claim, str(error), now(db), most, left))
             case state:
                 outcome, lease = ending.outcome, self._settings.lease_seconds
-                run = self._patiently(lambda: fences.finish(db, claim, state, outcome, error, now(db), lease))
+                run = self._patiently(lambda: fences.finish(db, claim, state, outcome, error, now(db), lease, left))
                 self._patiently(lambda: endings.close(db, self._storage, run))
 
     def _fetch(self, sha256: str) -> None:
@@ -163,10 +167,10 @@ class Attendance:
         """Inside nobody else writes to Optuna for this slot: it never has two trials, or the parameters of another."""
         return fences.fence(self._db, self._claim, "asking")
 
-    def _written(self) -> str:
+    def _left(self) -> Left:
         claim = self._claim
         who = (claim.job_id, claim.stage, claim.ordinal, claim.attempt)
-        return run_files.last_lines(run_files.log_file(self._settings.state_dir, *who))
+        return Left(self._used, run_files.tail(run_files.log_file(self._settings.state_dir, *who)))
 
     def _step(self, stopping: Callable[[], bool], judge: Callable[[dict[str, Any]], Ending | None]) -> Ending | None:
         if stopping():
@@ -178,16 +182,23 @@ class Attendance:
         if time.monotonic() - self._looked >= self._pause() and self._look():
             return Ending("cancelled")
         match self._trainer.receive(self._pause()):
-            case Epoch(report):
+            case Epoch(report, used):
                 self._heard = time.monotonic()
+                self._use(used)
                 return judge(report)
-            case Done(outcome):
+            case Done(outcome, used):
+                self._use(used)
                 return Ending("complete", outcome)
-            case Failed(reason, traceback):
+            case Failed(reason, traceback, used):
+                self._use(used)
                 log.warning("run %s failed: %s", self._claim.run_id, traceback)
                 return Ending("failed", error=reason)
             case None:
                 return None
+
+    def _use(self, used: Usage | None) -> None:
+        if used is not None:
+            self._used = self._used_before.and_then(used)
 
     def _is_overdue(self) -> bool:
         minutes = self._settings.run_minutes

@@ -8,16 +8,29 @@ import math
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, update
 
-from app import events, tables
+from app import events, run_files, run_logs, tables
 from app.claims import Claim
 from app.database import reading
 from app.runs import COLUMNS, LEASED, RunRow
+from app.usage import Usage
 
 _jobs, _runs, _curves = tables.jobs.c, tables.runs.c, tables.curves.c
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a part of a run left behind: what it used, and the end of what it wrote."""
+
+    used: Usage = field(default_factory=Usage)
+    written: str = ""
+
+
+NOTHING = Left()
 
 
 class Fenced(Exception):
@@ -86,6 +99,7 @@ def finish(
     error: str | None,
     at: float,
     lease_seconds: float,
+    left: Left = NOTHING,
 ) -> RunRow:
     """Stores how the run ended; only then may Optuna be told. Raises: Fenced."""
     with fence(db, claim, "asking", "running") as connection:
@@ -101,14 +115,16 @@ def finish(
                 lease_until=at + lease_seconds,
             )
         )
+        _leave(connection, claim.run_id, left)
         return _read(connection, claim.run_id)
 
 
-def release(db: Engine, claim: Claim, at: float) -> None:
+def release(db: Engine, claim: Claim, at: float, left: Left = NOTHING) -> None:
     """Gives a run back unfinished, as the same attempt: stopping a worker is nobody's failure. Its epochs stay, until
     it is known after which it goes on. Raises: Fenced.
     """
     with fence(db, claim, "asking", "running") as connection:
+        _leave(connection, claim.run_id, left)
         if _cancelled(connection, claim.job_id):
             _close_soon(connection, claim.run_id, "cancelled", None, at)
             return
@@ -119,13 +135,12 @@ def release(db: Engine, claim: Claim, at: float) -> None:
         )
 
 
-def crash(db: Engine, claim: Claim, error: str, at: float, max_attempts: int, written: str = "") -> None:
-    """The trainer died: the slot's next attempt waits, or the run is to be closed. Raises: Fenced.
-
-    written  the last that it wrote to its log
-    """
+def crash(db: Engine, claim: Claim, error: str, at: float, max_attempts: int, left: Left = NOTHING) -> None:
+    """The trainer died: the slot's next attempt waits, or the run is to be closed. Raises: Fenced."""
     with fence(db, claim, "asking", "running") as connection:
-        _lose(connection, _read(connection, claim.run_id), "crashed", error, at, max_attempts, written)
+        _leave(connection, claim.run_id, left)
+        said = run_files.last_lines(left.written)
+        _lose(connection, _read(connection, claim.run_id), "crashed", error, at, max_attempts, said)
 
 
 def expire(db: Engine, run_id: str, at: float, max_attempts: int) -> RunRow | None:
@@ -180,6 +195,15 @@ def _lose(
     connection.execute(insert(tables.runs).values(id=uuid.uuid4().hex, state="waiting", **again, **point))
     lost = {"run": run.id, "stage": run.stage, "ordinal": run.ordinal, "attempt": run.attempt, "trial": run.number}
     events.add(connection, run.job_id, "run.finished", {**lost, "state": "lost", "error": error})
+
+
+def _leave(connection: Connection, run_id: str, left: Left) -> None:
+    """Adds to what earlier parts of the run used: one that was given back goes on as the same attempt."""
+    run = _read(connection, run_id)
+    used = Usage(run.cpu_seconds or 0.0, run.peak_bytes).and_then(left.used)
+    values = {"cpu_seconds": used.cpu_seconds, "peak_bytes": used.peak_bytes}
+    connection.execute(update(tables.runs).where(_runs.id == run_id).values(**values))
+    run_logs.keep(connection, run_id, left.written)
 
 
 def _told(connection: Connection, claim: Claim) -> int:

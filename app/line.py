@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from app.run_files import RunFiles
+from app.usage import Usage
 
 GO_ON, STOP, LEAVE = "go on", "stop", "leave"
 _PARENT_DEATH_SIGNAL = 1  # Linux: prctl(PR_SET_PDEATHSIG, ...)
@@ -19,14 +20,19 @@ _PARENT_DEATH_SIGNAL = 1  # Linux: prctl(PR_SET_PDEATHSIG, ...)
 
 @dataclass(frozen=True)
 class Epoch:
-    """search's epoch report as JSON; the trainer now waits for `go_on`, `stop` or `leave`."""
+    """search's epoch report as JSON; the trainer now waits for `go_on`, `stop` or `leave`.
+
+    used, here and below: since the training began, by a trainer that does nothing else meanwhile
+    """
 
     report: dict[str, Any]
+    used: Usage | None = None
 
 
 @dataclass(frozen=True)
 class Done:
     outcome: dict[str, Any]
+    used: Usage | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class Failed:
 
     reason: str
     traceback: str
+    used: Usage | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, FastAPI
 
 from app import dashboard, database, firstkey, metrics, pages, problems
-from app.api import audit, datasets, events, health, jobs, keys, results
+from app.api import audit, datasets, events, health, jobs, keys, results, runs
 from app.gate import FAILURES_PER_MINUTE, Gate
 from app.guards import LOOPBACK, Guards, Limits
 from app.headers import Headers
@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _api() -> APIRouter:
     api = APIRouter(prefix="/api/v1")
-    for part in (jobs, results, events, datasets, keys, audit):
+    for part in (jobs, results, runs, events, datasets, keys, audit):
         api.include_router(part.router)
     return api
 
@@ -76,3 +76,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with contextlib.suppress(asyncio.CancelledError):
         await polling
     app.state.db.dispose()
+    app.state.storage.remove_session()
+    app.state.storage.engine.dispose()

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app import blobs, cursors, datasets, jobs, keys, outages, pauses, quotas, reports, revisions
+from app import blobs, cursors, datasets, jobs, keys, outages, pauses, quotas, reports, revisions, runs
 from app.callers import NotAllowed
 from app.headers import EVERYWHERE
 from app.readiness import NotReady
@@ -37,6 +37,7 @@ STATUS: dict[type[Exception], int] = {
     pauses.NotPausable: 409,
     revisions.NotNow: 409,
     reports.TrialNotFound: 404,
+    runs.RunNotFound: 404,
     topologies.NotKept: 409,
     blobs.BlobNotFound: 404,
     jobs.DatasetGone: 404,

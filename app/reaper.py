@@ -10,7 +10,7 @@ from optuna.storages import BaseStorage
 from sqlalchemy import Engine, delete, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from app import blobs, endings, jobs, outages, runs, tables, validations
+from app import blobs, endings, jobs, outages, retention, runs, tables, validations
 from app.advance import advance, stalled
 from app.database import clock, engine, now, optuna_storage, reading, upgrade
 from app.settings import Settings
@@ -79,6 +79,7 @@ class Reaper:
         for job_id, finished in _just_ended(db) - self._settled:
             settle(db, storage, job_id)
             self._settled.add((job_id, finished))
+        retention.clean_up(db, storage, self._settings.state_dir, self._settings.keep_days)
         _forget_workers(db, FORGET_AFTER * self._settings.lease_seconds)
 
 

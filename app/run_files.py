@@ -20,7 +20,7 @@ from app.runs import OPEN
 from search import resumable
 
 LAST_LINES, LAST_CHARACTERS = 20, 4000  # of a log
-LAST_BYTES = 65536  # in which they are looked for
+LAST_BYTES = 65536  # in which they are looked for, and which are kept
 CRASH, FRAMES = "Fatal Python error", 10  # what the interpreter writes first, and how much of what follows is told
 _NAME = re.compile(r"\.?(?P<job>\w+)\.(?P<stage>[a-z]+)-(?P<ordinal>\d+)\.(?P<attempt>\d+)\.(?P<what>.+)")
 
@@ -45,7 +45,11 @@ class RunFiles:
 
 def log_file(state_dir: Path, job_id: str, stage: str, ordinal: int, attempt: int) -> Path:
     """On the host that trained it; there once the training has begun."""
-    return state_dir / "logs" / "runs" / job_id / f"{stage}-{ordinal}.{attempt}.log"
+    return logs_of(state_dir, job_id) / f"{stage}-{ordinal}.{attempt}.log"
+
+
+def logs_of(state_dir: Path, job_id: str) -> Path:
+    return state_dir / "logs" / "runs" / job_id
 
 
 def checkpoint_file(state_dir: Path, job_id: str, stage: str, ordinal: int, attempt: int) -> Path:
@@ -57,18 +61,23 @@ def of(state_dir: Path, claim: Claim, every: float, epochs: int) -> RunFiles:
     return RunFiles(log_file(state_dir, *who), checkpoint_file(state_dir, *who), every, epochs)
 
 
-def last_lines(file: Path) -> str:
-    """The end of a log; of a crash in native code its innermost frames, which come first. Empty without a log."""
+def tail(file: Path) -> str:
+    """The end of a log, at most LAST_BYTES of it. Empty without a log."""
     try:
         with file.open("rb") as opened:
             opened.seek(max(0, file.stat().st_size - LAST_BYTES))
-            lines = opened.read().decode(errors="replace").splitlines()
+            text = opened.read().decode(errors="replace")
     except FileNotFoundError:
         return ""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL takes no NUL
+
+
+def last_lines(text: str) -> str:
+    """Of a log the last lines; of a crash in native code its innermost frames, which come first."""
+    lines = text.splitlines()
     crashes = [number for number, line in enumerate(lines) if line.startswith(CRASH)]
     end = crashes[-1] + FRAMES if crashes else len(lines)
-    told = "\n".join(lines[:end][-LAST_LINES:]).strip()
-    return told.replace("\0", "\N{REPLACEMENT CHARACTER}")[-LAST_CHARACTERS:]  # PostgreSQL takes no NUL
+    return "\n".join(lines[:end][-LAST_LINES:]).strip()[-LAST_CHARACTERS:]
 
 
 def take_over(

@@ -21,9 +21,15 @@ ENDED = ("complete", "pruned", "failed")  # the states that count; cancelled and
 _runs, _curves = tables.runs.c, tables.curves.c
 
 
+class RunNotFound(LookupError):
+    """The job has no run with this id."""
+
+
 @dataclass(frozen=True)
 class RunRow:
-    """One attempt at a slot. `number` is Optuna's, of the search; `assignment` and `outcome` are search's JSON."""
+    """One attempt at a slot. `number` is Optuna's, of the search; `assignment` and `outcome` are search's JSON;
+    `cpu_seconds` and `peak_bytes` are known once a part of it has ended, of a killed one as far as it told.
+    """
 
     id: str
     job_id: str
@@ -41,6 +47,8 @@ class RunRow:
     started: float | None
     finished: float | None
     error: str | None
+    cpu_seconds: float | None = None
+    peak_bytes: int | None = None
 
 
 COLUMNS = tuple(_runs[field.name] for field in fields(RunRow))
@@ -53,6 +61,23 @@ def of_job(db: Engine, job_id: str, stage: str | None = None) -> list[RunRow]:
         query = query.where(_runs.stage == stage)
     with reading(db) as connection:
         return [RunRow(**row) for row in connection.execute(query).mappings()]
+
+
+def attempts(db: Engine, job_id: str) -> list[RunRow]:
+    """Every one, lost ones too, by stage, slot and attempt."""
+    query = select(*COLUMNS).where(_runs.job_id == job_id).order_by(_runs.stage, _runs.ordinal, _runs.attempt)
+    with reading(db) as connection:
+        return [RunRow(**row) for row in connection.execute(query).mappings()]
+
+
+def get(db: Engine, job_id: str, run_id: str) -> RunRow:
+    """Raises: RunNotFound."""
+    query = select(*COLUMNS).where(_runs.job_id == job_id, _runs.id == run_id)
+    with reading(db) as connection:
+        row = connection.execute(query).mappings().first()
+    if row is None:
+        raise RunNotFound(f"job {job_id} has no run {run_id!r}")
+    return RunRow(**row)
 
 
 def best(db: Engine, job_ids: Collection[str], measure: str, sign: int) -> dict[str, RunRow]:

@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     poll_seconds    an idle worker looks for work so often
     reaper_seconds  the server looks for what was left lying so often
     cohort          a worker trains so many trials at once, as one batched program; None: 32 on a CUDA device, else 1
+    keep_days       a job that ended so long ago is deleted, with all that belongs to it; None: nothing ever is
     log_format      text for people, json for a collector of logs: one object a line
     largest_upload  bytes of an uploaded file
     largest_dataset bytes of its arrays, as they are stored and as they are trained on
@@ -54,6 +55,7 @@ class Settings(BaseSettings):
     poll_seconds: Annotated[float, Gt(0)] = 0.5
     reaper_seconds: Annotated[float, Gt(0)] = 2.0
     cohort: Annotated[int, Ge(1), Le(256)] | None = None
+    keep_days: Annotated[float, Ge(0)] | None = None
     log_format: Literal["text", "json"] = "text"
     largest_upload: Annotated[int, Ge(1)] = 256 * 2**20
     largest_dataset: Annotated[int, Ge(1), Le(2**31)] = 2**31

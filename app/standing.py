@@ -9,17 +9,21 @@ from sqlalchemy import Engine
 from app import counts, runs
 from app.jobs import ACTIVE, STAGES, Job
 from app.runs import RunRow
+from app.usage import Usage
 from search import objectives
 from search.spec import Objective
 
 
 @dataclass(frozen=True)
 class Standing:
-    """counts: per stage, as app.counts gives them; best: a complete run of the search; seconds_left: an estimate."""
+    """counts: per stage, as app.counts gives them; best: a complete run of the search; seconds_left: an estimate;
+    used: by all attempts at runs that have ended or told of an epoch.
+    """
 
     counts: Mapping[str, Mapping[str, int]]
     best: RunRow | None
     seconds_left: float | None
+    used: Usage
 
 
 def of(db: Engine, listed: Sequence[Job]) -> list[Standing]:
@@ -36,6 +40,7 @@ def _standing(job: Job, counted: Mapping[str, Any], best: RunRow | None, starts:
         counts={stage: counted[stage] for stage in STAGES},
         best=best,
         seconds_left=_seconds_left(job.spec, counted, starts) if job.state in ACTIVE else None,
+        used=counted["used"],
     )
 
 

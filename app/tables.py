@@ -85,9 +85,29 @@ runs = Table(
     Column("started", Float),  # first handed out; a waiting run that has it is a repeat
     Column("finished", Float),
     Column("error", Text),
+    Column("cpu_seconds", Float),
+    Column("peak_bytes", BigInteger),
     UniqueConstraint("job_id", "stage", "ordinal", "attempt"),
     Index(None, "state", "lease_until"),
-    Index(None, "job_id", "stage", "state", "started", "finished", "attempt", "ending"),  # all that counting needs
+    Index(  # all that counting needs
+        "ix_runs_counted",
+        "job_id",
+        "stage",
+        "state",
+        "started",
+        "finished",
+        "attempt",
+        "ending",
+        "cpu_seconds",
+        "peak_bytes",
+    ),
+)
+
+run_logs = Table(
+    "run_logs",
+    metadata,
+    Column("run_id", String(32), ForeignKey("runs.id"), primary_key=True),
+    Column("text", Text, nullable=False),
 )
 
 curves = Table(

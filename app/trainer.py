@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from app import run_log
 from app.line import GO_ON, LEAVE, Done, Epoch, Failed, Line, Stopped, be_killed_with, end_with, hear, say
 from app.run_files import RunFiles
+from app.usage import Meter
 from models.training import EpochReport
 from search import trials
 from search.points import Outcome
@@ -106,12 +107,13 @@ def _train(
     data_hash: str,
     files: RunFiles | None,
 ) -> None:
+    meter = Meter()
     try:
         left_at = files.checkpoint if files and files.epochs else None
         training = begin(spec, assignment, data_dir, data_hash, left_at)
         if left_at and files and training.epochs != files.epochs:
             raise CheckpointError(left_at, f"it is {training.epochs} epochs old, and was {files.epochs}")
-        _report(pipe, training, files)
+        _report(pipe, training, files, meter)
     except CheckpointError:
         # It was whole a moment ago, when the supervisor looked: no fault of the training, which is tried again.
         run_log.note(traceback.format_exc())
@@ -120,16 +122,16 @@ def _train(
     # owner in its own words; the next run may be of another job and must not suffer for it.
     except Exception as error:  # noqa: BLE001
         run_log.note(traceback.format_exc())
-        say(pipe, Failed(f"{type(error).__name__}: {error}", traceback.format_exc()))
+        say(pipe, Failed(f"{type(error).__name__}: {error}", traceback.format_exc(), meter.read()))
 
 
-def _report(pipe: Connection, training: Training, files: RunFiles | None) -> None:
+def _report(pipe: Connection, training: Training, files: RunFiles | None, meter: Meter) -> None:
     kept_at = time.monotonic()
     for report in training.perform():
         if isinstance(report, Outcome):
-            say(pipe, Done(report.to_json()))
+            say(pipe, Done(report.to_json(), meter.read()))
             return
-        say(pipe, Epoch(plain(report)))
+        say(pipe, Epoch(plain(report), meter.read()))
         word = hear(pipe)
         if files and (word == LEAVE or (word == GO_ON and time.monotonic() - kept_at >= files.every)):
             _keep(training, files.checkpoint)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 State = Literal["queued", "running", "confirming", "paused", "completed", "failed", "cancelled"]
+RunState = Literal["waiting", "asking", "running", "finishing", "complete", "pruned", "failed", "cancelled", "lost"]
 Stage = Literal["search", "shortlist", "final"]
 Scope = Literal["read", "submit", "admin"]
 
@@ -38,9 +39,19 @@ class Progress(BaseModel):
     seconds_left: Annotated[float | None, Field(description="an estimate; null until runs have finished")]
 
 
+class Used(BaseModel):
+    """By the processes that trained: lost attempts and confirmations count too, parts that were killed do not."""
+
+    cpu_seconds: Annotated[float, Field(description="of all threads")]
+    peak_bytes: Annotated[
+        int | None, Field(description="the most resident memory of one trainer, its libraries and data included")
+    ]
+
+
 class Links(BaseModel):
     self: str
     trials: str
+    runs: str
     pareto: str
     report: str
     events: str
@@ -61,7 +72,30 @@ class JobAnswer(BaseModel):
     error: str | None
     spec: Annotated[dict[str, Any], Field(description="the job, every default written out")]
     progress: Progress
+    used: Used
     links: Links
+
+
+class RunAnswer(BaseModel):
+    """One attempt at a slot of a stage."""
+
+    id: str
+    stage: str
+    ordinal: int
+    attempt: int
+    trial: Annotated[int | None, Field(description="Optuna's number, of the search")]
+    state: RunState
+    host: Annotated[str | None, Field(description="that trains it, or did last")]
+    started: datetime | None
+    finished: datetime | None
+    error: str | None
+    cpu_seconds: Annotated[float | None, Field(description="of all threads; null: nothing was told")]
+    peak_bytes: Annotated[int | None, Field(description="the most resident memory of its trainer meanwhile")]
+    log: Annotated[str, Field(description="where the end of what it wrote can be read")]
+
+
+class RunList(BaseModel):
+    items: list[RunAnswer]
 
 
 class JobPage(BaseModel):

@@ -6,7 +6,7 @@ from typing import cast
 from sqlalchemy import Engine
 
 from app import standing
-from app.api.answers import BestTrial, JobAnswer, Links, Progress, Runs, Stage, State, moment, moment_or_none
+from app.api.answers import BestTrial, JobAnswer, Links, Progress, Runs, Stage, State, Used, moment, moment_or_none
 from app.jobs import Job
 from app.runs import RunRow
 from app.standing import Standing
@@ -22,6 +22,7 @@ def links(job: Job) -> Links:
     return Links(
         self=api,
         trials=f"{api}/trials",
+        runs=f"{api}/runs",
         pareto=f"{api}/pareto",
         report=f"{api}/report",
         events=f"{api}/events",
@@ -44,6 +45,7 @@ def _answer(job: Job, stands: Standing) -> JobAnswer:
         error=job.error,
         spec=job.spec,
         progress=_progress(job, stands),
+        used=Used(**vars(stands.used)),
         links=links(job),
     )
 

@@ -19,7 +19,7 @@ from app.main import create_app
 from app.settings import Settings
 
 UNKNOWN = "0" * 32
-OF_A_JOB = ("", "/report", "/trials", "/pareto", "/events", "/topology-distance?a=0&b=1")
+OF_A_JOB = ("", "/runs", "/report", "/trials", "/pareto", "/events", "/topology-distance?a=0&b=1")
 CHANGES = ("cancel", "share", "unshare")
 
 

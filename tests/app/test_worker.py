@@ -210,6 +210,24 @@ def test_a_slot_without_a_point_fails_and_is_told_and_the_worker_goes_on(
     assert jobs.get(db, job.id).state == "completed"
 
 
+def test_others_may_write_while_a_sampler_thinks(
+    store: Settings, db: Engine, submit: Submit, worker: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw, written = study.Asked.draw, []
+
+    def drawn(asked: study.Asked) -> None:
+        draw(asked)
+        with db.begin() as connection:  # on SQLite it waits for whoever writes: here it would for ever
+            events.add(connection, job.id, "job.changed", {})
+        written.append(asked)
+
+    monkeypatch.setattr(study.Asked, "draw", drawn)
+    job = submit(trials=2)
+    work(worker)
+    assert len(written) == 2
+    assert jobs.get(db, job.id).state == "completed"
+
+
 def test_a_trainer_that_does_not_stop_in_time_is_replaced(
     store: Settings, db: Engine, submit: Submit, worker: Supervisor, meanwhile: Meanwhile
 ) -> None:

@@ -115,9 +115,9 @@ class Chaos:
         if not at_work:
             return
         victim = self._chance.choice(at_work)
-        if len(self.zombies) * ZOMBIES + 3 <= self._strikes:
-            self._put_to_sleep(victim)
-        elif self._chance.random() < 0.5:
+        if len(self.zombies) * ZOMBIES + 3 <= self._strikes and self._put_to_sleep(victim):
+            return
+        if self._chance.random() < 0.5:
             self._fleet.strike("worker", victim)
         else:
             self._fleet.strike_trainer(victim)
@@ -127,15 +127,17 @@ class Chaos:
             del self._server_dies_at[0]
             self._fleet.strike("server", self._fleet.server)
 
-    def _put_to_sleep(self, victim: Command) -> None:
+    def _put_to_sleep(self, victim: Command) -> bool:
         os.kill(victim.pid, signal.SIGSTOP)
         # Looked at again, now that it cannot move: only one that trains is surely fenced when it wakes.
         trains = victim.pid in ledger.at_work(self._db, "running")
-        if trains and locks.nobody_writes(self._settings, self._db):
+        sleeps = trains and locks.nobody_writes(self._settings, self._db)
+        if sleeps:
             self._asleep[victim] = time.monotonic() + LEASE + BEYOND_LEASE
             self.zombies.append(victim.pid)
         else:
             os.kill(victim.pid, signal.SIGCONT)
+        return sleeps
 
     def _wake(self) -> None:
         """The zombies whose time has come, and whose runs are others' by now."""

@@ -14,21 +14,21 @@ from forked import Hold, Process, reaping, serving, working
 from processes import children, until
 from sqlalchemy import Engine, select
 
-from app import database, jobs, runs, state, tables
+from app import database, jobs, pauses, runs, state, tables
 from app.client import Client
 from app.settings import Settings
 from search.problem import examine
 from search.spec import parse
 
 ROLES = ("server", "worker", "reaper", "trial")
-# A paused job can be struck too: pause it where `Scene.cancel` cancels, strike, resume; it ends completed.
-PHASES = ("queued", "asking", "running", "finishing", "cancelling", "confirming")
+PHASES = ("queued", "asking", "running", "finishing", "paused", "cancelling", "confirming")
 # How the job is met: its state, whether it is being cancelled, and the states of the runs that the worker holds.
 EXPECTED = {
     "queued": ("queued", False, set()),
     "asking": ("running", False, {"asking"}),
     "running": ("running", False, {"running"}),
     "finishing": ("running", False, {"finishing"}),
+    "paused": ("paused", False, {"running"}),
     "cancelling": ("running", True, {"running"}),
     "confirming": ("confirming", False, {"running"}),
 }
@@ -89,7 +89,9 @@ class Scene:
             case _:
                 until(lambda: self._is_held_training(("search",)))
         if self.phase == "cancelling":
-            self.cancel()
+            self.look(lambda db: jobs.cancel(db, self.job_id))
+        if self.phase == "paused":
+            self.look(lambda db: pauses.pause(db, self.job_id))
         job, rows = self.job(), self.look(lambda db: runs.of_job(db, self.job_id))
         self.met = job.state, job.cancel_requested, {run.state for run in rows if run.state in runs.LEASED}
 
@@ -108,8 +110,11 @@ class Scene:
         self._worker.go_on()
         return False
 
-    def cancel(self) -> None:
-        self.look(lambda db: jobs.cancel(db, self.job_id))
+    def rest(self) -> None:
+        """Until nobody trains the paused job any more; then it goes on."""
+        until(lambda: not self.look(lambda db: ledger.at_work(db)))
+        assert self.job().state == "paused"
+        self.look(lambda db: pauses.resume(db, self.job_id))
 
     def strike(self) -> None:
         """Kills with SIGKILL, replaces what does not replace itself, and lets all of it go on."""
@@ -193,6 +198,8 @@ def test_the_job_ends_as_it_should(scene: Scene, settings: Settings, phase: str)
     scene.arrive()
     assert scene.met == EXPECTED[phase]
     scene.strike()
+    if phase == "paused":
+        scene.rest()
     until(lambda: scene.job().ended)
     if phase == "cancelling":
         assert scene.job().state == "cancelled"
