@@ -24,6 +24,7 @@ JOB: dict[str, Any] = {
     "search": {"trials": 2, "space": {"kind": "free", "low": 0.05, "high": 0.5}},
     "confirm": None,
 }
+CANNOT = ("no checkpoint could be written", "the database cannot be written")
 
 
 def mount(*arguments: str) -> None:
@@ -99,6 +100,50 @@ def test_a_full_disk_is_said_and_when_there_is_space_again_all_goes_on(
     assert counted == {"complete": 2}, "no attempt was lost"
     assert_intact(disk)
     assert said("the database works again", "worker")
+
+
+@pytest.mark.slow
+def test_a_state_directory_that_turns_read_only_is_said_and_afterwards_all_goes_on(
+    disk: Path, tmp_path: Path, server: subprocess.Popen[bytes]
+) -> None:
+    """What is open stays writable, as a kernel has it; whatever is opened meanwhile is not."""
+    with Client(until(lambda: state.Address.read(disk)).url) as client:
+        job = client.submit(JOB)["id"]
+        until(lambda: client.get(job)["progress"]["trials"]["running"])
+        mount("--bind", str(disk), str(disk))
+        try:
+            mount("-o", "remount,bind,ro", str(disk))
+            until(lambda: any(words in (tmp_path / "log").read_text() for words in CANNOT))
+            answers = [_submitted(client) for _ in range(20)]
+            late = subprocess.run(
+                [sys.executable, "-m", "app.cli", "worker", "--state", str(disk)],
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
+        finally:
+            subprocess.run(["umount", "-l", str(disk)], check=True)
+        assert set(answers) <= {201, 503}
+        for _ in range(20):
+            assert _submitted(client) == 201, "as soon as it can be written"
+            answers.append(201)
+        assert late.returncode == 1
+        assert "cannot be written: read-only file system" in late.stderr
+        until(lambda: all(each["state"] == "completed" for each in client.jobs()))
+        assert len(list(client.jobs())) == 1 + answers.count(201), "what was accepted is there, what was refused is not"
+    assert server.poll() is None
+    ledger.check(Settings(state_dir=disk), job)
+    assert_intact(disk)
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def _submitted(client: Client) -> int:
+    """The status of the answer."""
+    try:
+        client.submit(JOB | {"training": {"epochs": 2}})
+    except Refused as refused:
+        return refused.status
+    return 201
 
 
 def test_a_read_only_state_directory_is_said_where_it_is_met(tmp_path: Path) -> None:
