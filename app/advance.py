@@ -31,13 +31,13 @@ _jobs, _runs = tables.jobs.c, tables.runs.c
 
 def advance(db: Engine, job_id: str) -> None:
     """Moves the job on as far as its runs allow; changes nothing where runs are open or slots are left."""
+    # The job first, then whether it is stalled: read the other way round, a job that another has just moved on would be
+    # taken for one whose new stage has come to nothing.
+    job = jobs.get(db, job_id)
     with reading(db) as connection:
         stalled = connection.execute(_stalled(now(db)).where(_jobs.id == job_id)).first() is not None
-    if not stalled:
+    if not stalled or job.state not in ACTIVE:
         return
-    job = jobs.get(db, job_id)
-    if job.state not in ACTIVE:
-        return  # it has ended or was paused meanwhile
     if job.cancel_requested:
         _end(db, job, "failed" if job.error else "cancelled", job.error)
         return

@@ -55,7 +55,10 @@ def _differing(points: Sequence[Mapping[str, Any]]) -> str:
 
 def _densities(report: Report) -> dict[str, Any] | None:
     layers = report["job"]["problem"]["layers"]
-    series = list(_density_series(report))
+    # A layer without connections, of a block that is switched off, has no place on the logarithmic axis: a gap.
+    series = [
+        {**each, "densities": [density or None for density in each["densities"]]} for each in _density_series(report)
+    ]
     return {"layers": [layer["name"] for layer in layers], "series": series} if series else None
 
 

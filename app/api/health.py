@@ -2,6 +2,7 @@
 
 import platform
 from importlib.metadata import version as installed
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -15,16 +16,18 @@ from app.problems import documented
 LIBRARIES = ("torch", "numba", "optuna", "sqlalchemy", "fastapi")
 """Those that a result or an incident may depend on."""
 
+WITHOUT_KEY: dict[str, Any] = {"security": []}
+
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz")
+@router.get("/healthz", openapi_extra=WITHOUT_KEY)
 def healthz() -> Health:
     """The process answers."""
     return Health()
 
 
-@router.get("/readyz", responses=documented(503))
+@router.get("/readyz", openapi_extra=WITHOUT_KEY, responses=documented(503))
 def readyz(db: Db, storage: Storage) -> Health:
     """Both databases answer and have the tables that this version needs."""
     readiness.check(db, storage)

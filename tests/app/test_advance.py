@@ -155,3 +155,33 @@ def test_the_report_of_an_unfinished_job_holds_what_is_known(db: Engine, submit:
     assert [trial["loss"] for trial in report["trials"]] == [0.25]
     assert (report["confirmation"], report["verdict"]) == (None, None)
     assert report["job"]["state"] == "running"
+
+
+@pytest.mark.parametrize("moves_on", ["before the job is read", "after the job is read"])
+def test_a_job_that_another_moves_on_meanwhile_is_not_taken_for_one_without_results(
+    db: Engine, submit: Submit, hand: Hands, monkeypatch: pytest.MonkeyPatch, moves_on: str
+) -> None:
+    """A reaper and a worker find the same job stalled."""
+    job, one = submit(trials=2, confirm=CONFIRM), hand()
+    with monkeypatch.context() as patch:
+        patch.setattr("app.endings.advance", lambda *_: None)
+        one.do()
+        one.do()
+    get, others = jobs.get, [lambda: advance(db, job.id)]
+
+    def got(*given: Any) -> Job:
+        if others and moves_on == "before the job is read":
+            others.pop()()
+        found = get(*given)
+        if others:
+            others.pop()()
+        return found
+
+    monkeypatch.setattr(jobs, "get", got)
+    advance(db, job.id)
+    monkeypatch.undo()
+    moved = jobs.get(db, job.id)
+    assert (moved.state, moved.stage, moved.error) == ("confirming", "shortlist", None)
+    assert types(db).count("job.confirming") == 1
+    one.do_all()
+    assert jobs.get(db, job.id).state == "completed"

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from trained import TINY, begin_one
 
 from app import database, events, pages, words
+from app.figures import _densities
 from app.settings import Settings
 
 
@@ -299,3 +300,12 @@ def test_a_page_can_be_read_aloud(trained: TestClient) -> None:
 )
 def test_numbers_are_written_for_a_reader(written: str, expected: str) -> None:
     assert written == expected
+
+
+def test_a_layer_of_a_block_that_is_switched_off_is_a_gap_in_the_plot() -> None:
+    layers = [{"name": name} for name in ("block1", "output")]
+    point = {"trial": 1, "accuracy": 0.5, "densities": [0.0, 0.3]}
+    report = {"job": {"problem": {"layers": layers}}, "confirmation": None, "pareto": [point], "trials": []}
+    drawn = _densities(report)
+    assert drawn is not None
+    assert drawn["series"][0]["densities"] == [None, 0.3]

@@ -18,7 +18,7 @@ def check(settings: Settings, job_id: str) -> dict[str, int]:
     storage.engine.dispose()
     db.dispose()
 
-    assert (job.state, job.error) == ("completed", None)
+    assert (job.state, job.error) == ("completed", None), f"{job.state}: {job.error}"
     search = [row for row in rows if row.stage == "search"]
     assert [row.ordinal for row in search] == list(range(job.trials)), "one row per slot"
     assert {row.state for row in rows} == {"complete"}
