@@ -19,7 +19,7 @@ class MNIST1D:
     """
 
     kind: Literal["mnist1d"] = "mnist1d"
-    samples: Annotated[int, Interval(ge=50, le=1_000_000)] = 5000
+    samples: Annotated[int, Interval(ge=50, le=100_000)] = 5000
     seed: Annotated[int, Interval(ge=0)] = 42
     validation: ValidationShare = 0.2
     test: Annotated[float, Interval(gt=0, lt=1)] | None = None

@@ -106,6 +106,7 @@ def working(settings: Settings, hold_in: str | None, hold: Hold) -> None:
 
 
 def _run(target: Callable[..., None], settings: Settings, *arguments: Any) -> None:
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
         filename=settings.state_dir / "journey.log", level=logging.INFO, force=True, format="%(process)d %(message)s"
     )
