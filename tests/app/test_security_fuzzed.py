@@ -26,6 +26,14 @@ ASKED = {"requests_per_minute": 10**9, "allowed_hosts": ("testserver",)}  # the 
 STREAM = "/events$"  # of a job that waits it has no end
 
 
+@pytest.fixture(autouse=True)
+def _without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(**_: Any) -> None:
+        raise OSError("the network is unreachable")
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", unreachable)
+
+
 def fuzz(
     app: Any, headers: dict[str, str], examples: int, steps: int, without: str = STREAM, checks: Sequence[str] = CHECKS
 ) -> Counter[int]:
