@@ -58,6 +58,8 @@ build() {
         --volume "$work/pip:/etc/xdg/pip:ro" "${mounts[@]}" "$docker/.." > "$work/logs/build.log" 2>&1 || fail "no image"
     buildah rmi --prune > /dev/null || true # the image of the last run
     container=$(buildah from --pull-never snas)
+    # Mounted by --volume below; in a chroot buildah now and then puts the image's own, empty one on top of it.
+    buildah config --volume /state- "$container"
 }
 
 # One field of a JSON object; of a list, one item per line.
