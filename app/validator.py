@@ -11,6 +11,7 @@ from app.blobs import BlobNotFound
 from app.database import now
 from app.inspection import Accepted, Inspection, Refused
 from app.line import Died
+from app.outages import Patience
 from app.settings import Settings
 from app.validations import Validation
 
@@ -20,14 +21,20 @@ log = logging.getLogger(__name__)
 
 
 def attend(
-    settings: Settings, db: Engine, held: Validation, disconnect: Callable[[], None], stopping: Callable[[], bool]
+    settings: Settings,
+    db: Engine,
+    held: Validation,
+    patiently: Patience,
+    disconnect: Callable[[], None],
+    stopping: Callable[[], bool],
 ) -> None:
-    """disconnect: closes every database connection of this process. Raises: app.fences.Fenced."""
+    """disconnect: closes every database connection of this process. Raises: app.fences.Fenced, outages.NoAnswer."""
     lease = _Lease(settings, db, held)
     try:
-        path = uploads.fetch(db, settings.state_dir, held.sha256, lease.renew_in_time)
+        path = patiently(lambda: uploads.fetch(db, settings.state_dir, held.sha256, lease.renew_in_time))
     except (BlobNotFound, uploads.Damaged) as error:
-        validations.refuse(db, held, str(error))
+        reason = str(error)
+        patiently(lambda: validations.refuse(db, held, reason))
         return
     disconnect()  # a connection must not be open in two processes
     inspection = Inspection(path, held.name, held.label, settings.largest_dataset)
@@ -35,11 +42,12 @@ def attend(
         found = None
         while found is None and not stopping():
             found = inspection.receive(min(LOOK_EVERY, settings.lease_seconds / 3))
-            lease.renew_in_time()
-        _store(db, held, found)
+            patiently(lease.renew_in_time)
+        patiently(lambda: _store(db, held, found))
     except Died as error:
         log.warning("the process that read the data set %s: %s", held.dataset_id, error)
-        validations.crash(db, held, str(error), settings.max_attempts)
+        reason = str(error)
+        patiently(lambda: validations.crash(db, held, reason, settings.max_attempts))
     finally:
         inspection.kill()
 

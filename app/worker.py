@@ -114,7 +114,8 @@ class Supervisor:
         held = self._patiently(lambda: validations.claim(self._db, self._id, now(self._db), lease))
         if held is not None:
             try:
-                validator.attend(self._settings, self._db, held, self._disconnect, self._is_stopping)
+                doing = self._patiently, self._disconnect, self._is_stopping
+                validator.attend(self._settings, self._db, held, *doing)
             except Fenced as error:
                 log.warning("%s went to another worker", error)
         return held is not None

@@ -5,15 +5,17 @@ import io
 import os
 import resource
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, event, select, update
+from sqlalchemy.exc import OperationalError
 
-from app import blobs, database, datasets, inspection, tables, uploads, validations
+from app import blobs, database, datasets, inspection, outages, tables, uploads, validations
 from app.callers import SUBMIT, Caller
 from app.datasets import Dataset
 from app.fences import Fenced
@@ -131,6 +133,34 @@ def test_a_worker_reads_it_and_keeps_what_it_saw(db: Engine, worker: Supervisor)
     assert read.preview is not None
     assert (read.preview["samples"], read.preview["labels"], read.preview["counts"]) == (3, ["a", "b"], [2, 1])
     assert not worker._attend_next()
+
+
+@pytest.mark.parametrize("text", [TEXT, b"x,label\n"], ids=["accepted", "refused"])
+def test_whatever_the_database_does_not_answer_is_asked_again(
+    db: Engine, worker: Supervisor, monkeypatch: pytest.MonkeyPatch, text: bytes
+) -> None:
+    """Of the transactions, the first fails as it begins, then the second, then the third, ..."""
+    monkeypatch.setattr(outages, "PAUSE", 0.01)
+    begun: list[int] = []
+    fails_at = 0
+
+    @event.listens_for(worker._db, "begin")
+    def _begin(_connection: Any) -> None:
+        begun.append(1)
+        if len(begun) == fails_at:
+            raise OperationalError("SELECT 1", None, sqlite3.OperationalError("the database is shutting down"))
+
+    while len(begun) >= fails_at:
+        fails_at += 1
+        begun.clear()
+        kept = keep(db, text, f"number {fails_at}")
+        while worker._attend_next():
+            pass
+        assert datasets.get(db, kept.id).state == ("ready" if text == TEXT else "refused")
+        with database.reading(db) as connection:
+            assert connection.execute(select(tables.datasets.c.attempt).distinct()).scalars().all() == [1]
+    assert fails_at >= 6
+    event.remove(worker._db, "begin", _begin)
 
 
 def test_one_with_harmful_files_refuses_each_and_goes_on(db: Engine, worker: Supervisor, small: Settings) -> None:
