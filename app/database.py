@@ -4,6 +4,7 @@ Two, because both sides own a table `alembic_version`; and two files double what
 """
 
 import fcntl
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from app.settings import Settings
 APP, OPTUNA = "snas", "optuna"  # schemas of PostgreSQL
 BUSY_MILLISECONDS = 30_000  # SQLite waits so long for the writer before it says that the database is locked
 CONNECTIONS = 20  # to a SQLite file, kept open by one process: opening one anew costs more than a query
+RETRY_SECONDS = 0.01
 _UPGRADE_LOCK = 0x534E4153  # any constant: PostgreSQL's advisory locks are named by numbers
 
 
@@ -104,12 +106,26 @@ def _immediate(database: Engine, read_only: bool = False) -> None:
     def _connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         for pragma in pragmas:
-            connection.execute(f"PRAGMA {pragma}")
+            _set(connection, pragma)
 
     @event.listens_for(database, "begin")
     def _begin(connection: Connection) -> None:
         deferred = read_only or connection.get_execution_options().get("sqlite_readonly")
         connection.exec_driver_sql("BEGIN DEFERRED" if deferred else "BEGIN IMMEDIATE")
+
+
+def _set(connection: Any, pragma: str) -> None:
+    # Whoever closes a file last has it alone while its WAL is cleared away, and SQLite does not wait for them as it
+    # waits for a writer: not at all.
+    deadline = time.monotonic() + BUSY_MILLISECONDS / 1000
+    while True:
+        try:
+            connection.execute(f"PRAGMA {pragma}")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(RETRY_SECONDS)
 
 
 @contextmanager

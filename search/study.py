@@ -96,7 +96,8 @@ class Asked:
         if isinstance(self._spec.search.space, ScSdc):
             return
         self._drawing = optuna.trial.Trial(self._study, self._trial._trial_id)
-        _ = self._drawing.relative_params  # drawn here, not at the first of the parameters that `settle` writes
+        if not self._space.keys() <= self._trial.params.keys():
+            _ = self._drawing.relative_params  # drawn here, not at the first of the parameters that `settle` writes
 
     def settle(self) -> tuple[int, Assignment]:
         """Optuna's number of the trial, and what to train."""

@@ -1,3 +1,4 @@
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -90,3 +91,19 @@ def test_time_is_the_databases(db: Engine) -> None:
     earlier = database.now(db)
     with db.begin() as connection:
         assert earlier <= database.clock(connection) <= database.now(db)
+
+
+def test_a_file_that_is_being_closed_by_its_last_user_is_waited_for() -> None:
+    class Closing:
+        left = 3
+
+        def execute(self, statement: str) -> None:
+            if self.left:
+                self.left -= 1
+                error = sqlite3.OperationalError("database is locked")
+                error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+                raise error
+
+    closing = Closing()
+    database._set(closing, "journal_mode=WAL")
+    assert closing.left == 0
