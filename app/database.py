@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import alembic.command
@@ -117,15 +118,15 @@ def _immediate(database: Engine, read_only: bool = False) -> None:
 def _set(connection: Any, pragma: str) -> None:
     # Whoever closes a file last has it alone while its WAL is cleared away, and SQLite does not wait for them as it
     # waits for a writer: not at all.
-    deadline = time.monotonic() + BUSY_MILLISECONDS / 1000
+    deadline = monotonic() + BUSY_MILLISECONDS / 1000
     while True:
         try:
             connection.execute(f"PRAGMA {pragma}")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() >= deadline:
                 raise
-            time.sleep(RETRY_SECONDS)
+            sleep(RETRY_SECONDS)
 
 
 @contextmanager
