@@ -58,7 +58,8 @@ class Attendance:
         self._unstored: list[dict[str, Any]] = []
         self._renewed = self._looked = self._heard = time.monotonic()
         self._leave_by: float | None = None
-        self._used, self._used_before = Usage(), Usage()
+        self._used: Usage | None = None
+        self._used_before = Usage()
 
     def prepare(self, stopping: Callable[[], bool]) -> Ending | None:
         """Has the data at hand. Trains what the slot's point follows from, where it is the start of a pruning run that
@@ -82,7 +83,7 @@ class Attendance:
             ending = self._step(stopping, lambda report: self._go_on(reports, report))
         if ending.outcome is None:
             return replace(ending, error=ending.error and f"the pruning run for its counts: {ending.error}")
-        self._used_before = self._used
+        self._used_before = self._used or Usage()
         found = gradual_start.pruned(self._spec, problem.layers, ending.outcome["nnz"], reports)
         self._patiently(lambda: self._keep_found(replace(problem, gradual=found)))
         self._job = self._patiently(lambda: jobs.get(self._db, self._job.id))
@@ -168,9 +169,15 @@ class Attendance:
         return fences.fence(self._db, self._claim, "asking")
 
     def _left(self) -> Left:
+        if not self._trainer.keeps_files:
+            return Left(self._used)
         claim = self._claim
-        who = (claim.job_id, claim.stage, claim.ordinal, claim.attempt)
-        return Left(self._used, run_files.tail(run_files.log_file(self._settings.state_dir, *who)))
+        file = run_files.log_file(self._settings.state_dir, claim.job_id, claim.stage, claim.ordinal, claim.attempt)
+        try:
+            return Left(self._used, run_files.tail(file))
+        except OSError as error:  # its result is worth more than its log
+            log.warning("the log of run %s is not kept: %s", claim.run_id, error)
+            return Left(self._used)
 
     def _step(self, stopping: Callable[[], bool], judge: Callable[[dict[str, Any]], Ending | None]) -> Ending | None:
         if stopping():

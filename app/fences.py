@@ -8,7 +8,7 @@ import math
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, update
@@ -24,9 +24,9 @@ _jobs, _runs, _curves = tables.jobs.c, tables.runs.c, tables.curves.c
 
 @dataclass(frozen=True)
 class Left:
-    """What a part of a run left behind: what it used, and the end of what it wrote."""
+    """What a part of a run left behind. used: None where nothing was told of it; written: the end of its log."""
 
-    used: Usage = field(default_factory=Usage)
+    used: Usage | None = None
     written: str = ""
 
 
@@ -199,11 +199,13 @@ def _lose(
 
 def _leave(connection: Connection, run_id: str, left: Left) -> None:
     """Adds to what earlier parts of the run used: one that was given back goes on as the same attempt."""
-    run = _read(connection, run_id)
-    used = Usage(run.cpu_seconds or 0.0, run.peak_bytes).and_then(left.used)
-    values = {"cpu_seconds": used.cpu_seconds, "peak_bytes": used.peak_bytes}
-    connection.execute(update(tables.runs).where(_runs.id == run_id).values(**values))
-    run_logs.keep(connection, run_id, left.written)
+    if left.used is not None:
+        run = _read(connection, run_id)
+        used = Usage(run.cpu_seconds or 0.0, run.peak_bytes).and_then(left.used)
+        values = {"cpu_seconds": used.cpu_seconds, "peak_bytes": used.peak_bytes}
+        connection.execute(update(tables.runs).where(_runs.id == run_id).values(**values))
+    if left.written:
+        run_logs.keep(connection, run_id, left.written)
 
 
 def _told(connection: Connection, claim: Claim) -> int:

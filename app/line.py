@@ -56,6 +56,10 @@ class Died(Exception):
     """The trainer's process ended in the middle of a run: killed, out of memory, or crashed in native code."""
 
 
+class NotBegun(Died):
+    """It had ended before the run was given to it: whatever ended it, it was not this run."""
+
+
 class NoTrainer(Exception):
     """There will be no other trainer: the supervisor ends once its run is settled."""
 
@@ -79,8 +83,11 @@ class Line:
         data_hash: str,
         files: RunFiles | None = None,
     ) -> None:
-        """Begins a run; its messages follow by `receive`. files: None keeps none. Raises: Died."""
-        self._send((dict(spec), dict(assignment), data_hash, files))
+        """Begins a run; its messages follow by `receive`. files: None keeps none. Raises: NotBegun."""
+        try:
+            self._send((dict(spec), dict(assignment), data_hash, files))
+        except Died as error:
+            raise NotBegun(*error.args) from None
         self._busy, self._waiting = True, False
 
     def receive(self, seconds: float) -> Epoch | Done | Failed | None:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app import blobs, cursors, datasets, jobs, keys, outages, pauses, quotas, reports, revisions, runs
+from app import blobs, cursors, datasets, jobs, keys, outages, pauses, queueing, quotas, reports, revisions, runs
 from app.callers import NotAllowed
 from app.headers import EVERYWHERE
 from app.readiness import NotReady
@@ -40,13 +40,13 @@ STATUS: dict[type[Exception], int] = {
     runs.RunNotFound: 404,
     topologies.NotKept: 409,
     blobs.BlobNotFound: 404,
-    jobs.DatasetGone: 404,
+    queueing.DatasetGone: 404,
     datasets.DatasetNotFound: 404,
     datasets.DatasetNotReady: 409,
     datasets.DatasetInUse: 409,
     datasets.NameTaken: 409,
     datasets.StorageFull: 413,
-    jobs.IdempotencyConflict: 422,
+    queueing.IdempotencyConflict: 422,
     cursors.InvalidCursor: 422,
     NotReady: 503,
     OperationalError: 503,  # or 507

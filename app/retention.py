@@ -7,9 +7,10 @@ is ever deleted.
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 from optuna.storages import BaseStorage
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import Connection, Engine, Select, delete, select, update
 
 from app import run_files, tables
 from app.database import now, reading
@@ -27,19 +28,42 @@ def clean_up(db: Engine, storage: BaseStorage, state_dir: Path, keep_days: float
     """One round. Each step may be repeated after a crash: the job's own row goes last of what a database holds."""
     if keep_days is None:
         return
-    old = select(_jobs.id, _jobs.optuna_study_id).where(
-        _jobs.state.in_(ENDED), _jobs.finished < now(db) - DAY * keep_days
-    )
+    old = _old(now(db) - DAY * keep_days)
     with reading(db) as connection:
         found = connection.execute(old.order_by(_jobs.finished).limit(AT_ONCE)).all()
     for job_id, study_id in found:
-        # The logs first: without the row nobody would know whose they are.
-        shutil.rmtree(run_files.logs_of(state_dir, job_id), ignore_errors=True)
+        if not _close(db, old, job_id):
+            continue
+        # The logs and the study before the row: without it nobody would know whose they are.
+        _delete_logs(run_files.logs_of(state_dir, job_id))
         if study_id is not None:
             _delete_study(storage, study_id)
         with db.begin() as connection:
             _delete(connection, job_id)
         log.info("job %s ended more than %g days ago and was deleted", job_id, keep_days)
+
+
+def _old(finished_before: float) -> Select[Any]:
+    return select(_jobs.id, _jobs.optuna_study_id).where(_jobs.state.in_(ENDED), _jobs.finished < finished_before)
+
+
+def _close(db: Engine, old: Select[Any], job_id: str) -> bool:
+    """Has a job take no further trials; False where some were asked of it meanwhile, which takes it up again."""
+    with db.begin() as connection:
+        if connection.execute(old.where(_jobs.id == job_id).with_for_update()).first() is None:
+            return False
+        closed = {"state": "failed", "error": "it ended long ago and is being deleted"}
+        connection.execute(update(tables.jobs).where(_jobs.id == job_id).values(**closed))
+        return True
+
+
+def _delete_logs(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        pass  # its runs were trained on other hosts, or never
+    except OSError as error:
+        log.warning("the logs of a deleted job stay in %s: %s", folder, error)
 
 
 def _delete_study(storage: BaseStorage, study_id: int) -> None:

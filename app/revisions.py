@@ -8,7 +8,7 @@ from annotated_types import Interval
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, Engine, update
 
-from app import audit, events, jobs, quotas, tables
+from app import audit, events, jobs, queueing, quotas, tables
 from app.callers import LOCAL, Caller
 from app.database import clock
 from app.jobs import Job
@@ -62,7 +62,7 @@ def revise(db: Engine, job_id: str, changes: Mapping[str, Any], by: Caller = LOC
     `shortlist:1` and `final:1` (2, 3, ... the next times), and its verdict stays in `earlier`.
 
     Raises: app.jobs.JobNotFound, app.jobs.JobFinished, NotNow, InvalidSpec, QuotaExceeded,
-    app.jobs.DatasetGone; then nothing is changed.
+    app.queueing.DatasetGone; then nothing is changed.
     """
     owner = jobs.get(db, job_id).owner
     with db.begin() as connection:
@@ -78,7 +78,7 @@ def revise(db: Engine, job_id: str, changes: Mapping[str, Any], by: Caller = LOC
             connection.execute(update(tables.jobs).where(_jobs.id == job_id).values(**values))
             if job.state == "completed":
                 if isinstance(spec.data, Upload):
-                    jobs.hold_data(connection, spec.data)
+                    queueing.hold_data(connection, spec.data)
                 _reopen(connection, job)
             audit.add(connection, by, "job.changed", job_id, changes)
             events.add(connection, job_id, "job.changed", changes)

@@ -12,10 +12,9 @@ _logs = tables.run_logs.c
 
 
 def keep(connection: Connection, run_id: str, text: str) -> None:
-    """In the transaction of its end; in place of what was kept before. An empty one is none."""
+    """In the transaction of its end; in place of what an earlier part of it had kept."""
     connection.execute(delete(tables.run_logs).where(_logs.run_id == run_id))
-    if text:
-        connection.execute(insert(tables.run_logs).values(run_id=run_id, text=text))
+    connection.execute(insert(tables.run_logs).values(run_id=run_id, text=text))
 
 
 def read(db: Engine, state_dir: Path, run: RunRow) -> str:

@@ -7,13 +7,13 @@ the same transaction the next attempt was made to wait, so exactly one row of a 
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Engine, and_, func, select
 
 from app import tables
 from app.database import reading
-from search.points import Assignment, Finished, Outcome
+from search.points import Assignment, EndedState, Finished, Outcome
 
 LEASED = ("asking", "running", "finishing")
 OPEN = ("waiting", *LEASED)
@@ -137,7 +137,7 @@ def finished(rows: Sequence[RunRow], epochs: dict[str, list[dict[str, Any]]], st
     return [
         Finished(
             assignment=Assignment.from_json(row.assignment),
-            state=row.state,  # type: ignore[arg-type]
+            state=cast(EndedState, row.state),
             outcome=None if row.outcome is None else Outcome.from_json(row.outcome),
             number=row.number,
             curves=tuple(epochs.get(row.id, ())),

@@ -19,9 +19,8 @@ from app.settings import Settings
 
 LAST_REQUESTS = 2  # seconds that open requests and event streams are given at the end
 LARGEST_HEAD = 16 * 1024  # bytes of request line and headers
-KEPT_ALIVE = (
-    15  # seconds that a connection may rest between two requests: longer than clients keep theirs (5 is common)
-)
+# Seconds that a connection may rest between two requests: longer than clients keep theirs (5 is common).
+KEPT_ALIVE = 15
 BEYOND_GRACE = 3.0  # seconds a worker may take beyond its trainer's own grace
 
 log = logging.getLogger(__name__)

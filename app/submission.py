@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from app import earlier, jobs
+from app import earlier, queueing
 from app.callers import Caller
 from app.data_of_job import examined
 from app.jobs import Job
@@ -21,11 +21,11 @@ def submit(db: Engine, settings: Settings, spec: JobSpec, caller: Caller, key: s
     """Queues a job; True where it is new, False where the same key and job made it before.
 
     Raises: InvalidSpec for what only the data, its shapes or the jobs it starts from show;
-        DatasetNotFound, DatasetNotReady; app.jobs.IdempotencyConflict, QuotaExceeded. Then nothing is made.
+        DatasetNotFound, DatasetNotReady; app.queueing.IdempotencyConflict, QuotaExceeded. Then nothing is made.
     """
     found, problem = examined(db, settings, spec, caller)
     warm = warmed(found, problem, earlier.networks(db, caller, found))
-    return jobs.submit(db, found, warm, caller, key, _hash(spec), Quotas.of(settings))
+    return queueing.submit(db, found, warm, caller, key, _hash(spec), Quotas.of(settings))
 
 
 def merged(spec: Mapping[str, Any], changes: Mapping[str, Any]) -> JobSpec:

@@ -19,7 +19,7 @@ from app.blobs import BlobNotFound
 from app.claims import Claim
 from app.database import engine, now, optuna_storage, upgrade
 from app.fences import Fenced
-from app.line import Died, Line, NoTrainer
+from app.line import Died, Line, NotBegun, NoTrainer
 from app.outages import NoAnswer, Patience
 from app.settings import Settings
 from app.sleeper import sleeping
@@ -151,6 +151,9 @@ class Supervisor:
         except (NoPoint, BlobNotFound, uploads.Damaged) as error:
             log.warning("%s", error)
             return Ending("failed", error=str(error))
+        except NotBegun as error:
+            log.warning("%s before the run could begin", error)
+            return Ending("released")
         except Died as error:
             log.warning("%s", error)
             return Ending("crashed", error=str(error))

@@ -50,7 +50,7 @@ def memory(density: float) -> dict[str, float]:
     for storage in ("masked", "compressed"):
         draw = generator(0)
         active = [random_connections(shape.weight, count, draw) for shape, count in zip(shapes, counts, strict=True)]
-        network = family.build((784,), 10, active, generator(1), storage)  # type: ignore[arg-type]
+        network = family.build((784,), 10, active, generator(1), storage)
         optimizer = optimizers.build(RECIPE, network)
         network(torch.randn(128, 784)).square().mean().backward()
         optimizer.step()

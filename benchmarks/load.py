@@ -29,7 +29,6 @@ from benchmarks.jobs import keep
 
 EVENTS_PER_SECOND = 20  # told by a process beside, of the jobs that are listened to
 FOLLOWED = 20  # jobs that the listeners share
-SPAWNING = 5.0  # seconds until the process beside has imported what it needs
 READERS = 10  # each asks once a second: the list, the page of jobs, the page of a job, a job
 LIMITS = {"list": 150.0, "page of jobs": 150.0, "page of a job": 150.0, "submit": 200.0}  # ms, 95 % of requests
 
@@ -82,13 +81,12 @@ async def _load(
             heard.append((followed[number % len(followed)], set()))
             listeners.append(asyncio.create_task(_listen(client, *heard[-1])))
         spawning = multiprocessing.get_context("spawn")
-        goes = spawning.Event()
-        teller = spawning.Process(target=_tell, args=(settings, followed, options.seconds, goes))
+        ready, goes = spawning.Event(), spawning.Event()
+        teller = spawning.Process(target=_tell, args=(settings, followed, options.seconds, ready, goes))
         teller.start()
         # All that was told before has been heard: starting up is not what is measured.
         told = _told(settings, followed)
-        await _settle(lambda: teller.is_alive() and all(told[job_id] <= seen for job_id, seen in heard), 120.0)
-        await asyncio.sleep(SPAWNING)
+        await _settle(lambda: ready.is_set() and all(told[job_id] <= seen for job_id, seen in heard), 120.0)
         goes.set()
         over = time.monotonic() + options.seconds
         try:
@@ -155,9 +153,10 @@ async def _ask(client: httpx2.AsyncClient, took: Took, name: str, path: str) -> 
     took[name].append(time.monotonic() - began)
 
 
-def _tell(settings: Settings, followed: list[str], seconds: float, goes: Event) -> None:
+def _tell(settings: Settings, followed: list[str], seconds: float, ready: Event, goes: Event) -> None:
     """In a process of its own: epochs of the jobs that are listened to, one event a transaction."""
     db = database.engine(settings)
+    ready.set()
     goes.wait()
     over, number = time.monotonic() + seconds, 0
     while time.monotonic() < over:

@@ -16,7 +16,7 @@ from argparse import ArgumentParser
 from itertools import pairwise
 from pathlib import Path
 
-from app import database, jobs, runs
+from app import database, jobs, queueing, runs
 from app.runs import RunRow
 from app.settings import Settings
 from benchmarks.jobs import keep
@@ -82,7 +82,7 @@ def _work(settings: Settings, workers: int, trials: int) -> tuple[list[RunRow], 
             assert all(each.poll() is None for each in started), path.read_text()
             time.sleep(LOOK_EVERY)
         spec = parse(JOB | {"search": {"trials": trials}})
-        job, _ = jobs.submit(db, spec, examine(spec, None))
+        job, _ = queueing.submit(db, spec, examine(spec, None))
         while not jobs.has_ended(db, job.id):
             time.sleep(LOOK_EVERY)
         for each in started:

@@ -103,12 +103,15 @@ class Outcome:
         return cls(**value | {name: tuple(value[name]) for name in _PER_LAYER})
 
 
+EndedState = Literal["complete", "pruned", "failed"]
+
+
 @dataclass(frozen=True)
 class Finished:
     """One assignment that is over. number: Optuna's, of a search trial; curves: its epoch reports as JSON objects."""
 
     assignment: Assignment
-    state: Literal["complete", "pruned", "failed"]
+    state: EndedState
     outcome: Outcome | None
     number: int | None
     curves: tuple[dict[str, Any], ...] = ()

@@ -20,7 +20,7 @@ from search.samplers import Drawn, Given, sampler
 from search.sc_sdc_setting import ScSdc
 from search.space import counts, distributions_of, ratios
 from search.spec import JobSpec
-from search.steps import awaits_pruning, step
+from search.steps import Step, awaits_pruning, step
 
 # A worker tells its own story of a trial; Optuna's, on standard error, would repeat it.
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -69,10 +69,12 @@ class Asked:
     `begin` and `settle` write, and are short: whoever must be alone when they write need not be while they think.
     """
 
-    def __init__(self, spec: JobSpec, problem: Problem, ordinal: int, study: optuna.Study, trial: FrozenTrial) -> None:
+    def __init__(
+        self, spec: JobSpec, problem: Problem, ordinal: int, own: Step, study: optuna.Study, trial: FrozenTrial
+    ) -> None:
         self._spec, self._problem, self._ordinal = spec, problem, ordinal
         self._study, self._trial = study, trial
-        self._step = step(spec, problem, ordinal)
+        self._step = own
         self._label, self._space, study.sampler = self._source()
         self._drawing: optuna.trial.Trial | None = None
 
@@ -83,13 +85,13 @@ class Asked:
             raise LookupError("the pruning run that this start has its counts from is yet to be trained")
         study = optuna.load_study(study_name=study_name, storage=storage, sampler=optuna.samplers.RandomSampler())
         storage = study._storage  # an RDBStorage goes behind a cache, which knows only the trials met through it
-        trial = _find(storage, study._study_id, ordinal)
+        own, trial = step(spec, problem, ordinal), _find(storage, study._study_id, ordinal)
         if trial is None:
-            own, noted = step(spec, problem, ordinal), {}
+            noted = {}
             if own.centred:
                 noted[CENTRE] = _best_ratios(storage, study._study_id, spec, problem, own.first)
             trial = _create(storage, study._study_id, ordinal, noted)
-        return cls(spec, problem, ordinal, study, trial)
+        return cls(spec, problem, ordinal, own, study, trial)
 
     def draw(self) -> None:
         """Has the sampler think. `settle` writes what it finds; a trial that has its parameters already keeps them."""

@@ -40,7 +40,7 @@ class Progress(BaseModel):
 
 
 class Used(BaseModel):
-    """By the processes that trained: lost attempts and confirmations count too, parts that were killed do not."""
+    """By the processes that trained, in lost attempts and confirmations too, as far as their workers lived to tell."""
 
     cpu_seconds: Annotated[float, Field(description="of all threads")]
     peak_bytes: Annotated[

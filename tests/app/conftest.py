@@ -12,7 +12,7 @@ from sqlalchemy import Engine, create_engine, text
 from starlette.testclient import TestClient
 from trained import TINY, train_all
 
-from app import database, jobs
+from app import database, jobs, queueing
 from app.main import create_app
 from app.settings import Settings
 from search.problem import examine
@@ -90,7 +90,7 @@ def submit(db: Engine) -> Callable[..., jobs.Job]:
 
     def submitted(**given: object) -> jobs.Job:
         made = spec(**given)
-        return jobs.submit(db, made, problem(made))[0]
+        return queueing.submit(db, made, problem(made))[0]
 
     return submitted
 
@@ -135,7 +135,7 @@ def trained(upgraded_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     settings = Settings(state_dir=state)
     db, storage = database.engine(settings), database.optuna_storage(settings)
     asked = parse(TINY)
-    jobs.submit(db, asked, examine(asked, None))
+    queueing.submit(db, asked, examine(asked, None))
     train_all(Hand(db, storage, "one"))
     storage.remove_session()
     storage.engine.dispose()

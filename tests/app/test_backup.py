@@ -12,7 +12,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy import Engine, create_engine, text
 from trained import TINY, begin_one, train_all
 
-from app import backup, database, events, jobs, runs
+from app import backup, database, events, jobs, queueing, runs
 from app.settings import Settings
 from search.problem import examine
 from search.spec import parse
@@ -52,9 +52,9 @@ def test_what_was_destroyed_is_restored_equal_and_goes_on(
     store: Settings, elsewhere: Settings, db: Engine, storage: RDBStorage, tmp_path: Path
 ) -> None:
     asked = parse(TINY)
-    jobs.submit(db, asked, examine(asked, None))
+    queueing.submit(db, asked, examine(asked, None))
     train_all(Hand(db, storage, "one"))
-    middle = jobs.submit(db, asked, examine(asked, None))[0]
+    middle = queueing.submit(db, asked, examine(asked, None))[0]
     begin_one(Hand(db, storage, "two"))
     before = contents(store)
     made = backup.backup(store, tmp_path / "copy")

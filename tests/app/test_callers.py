@@ -6,7 +6,7 @@ import pytest
 from by_hand import problem, spec
 from sqlalchemy import Engine
 
-from app import jobs
+from app import queueing
 from app.callers import ADMIN, READ, SCOPES, SUBMIT, Caller, NotAllowed
 from app.jobs import Job
 
@@ -14,7 +14,7 @@ from app.jobs import Job
 @pytest.fixture
 def job(db: Engine) -> Job:
     asked = spec()
-    return jobs.submit(db, asked, problem(asked), by=Caller("ada", SUBMIT))[0]
+    return queueing.submit(db, asked, problem(asked), by=Caller("ada", SUBMIT))[0]
 
 
 @pytest.mark.parametrize("scope", SCOPES)

@@ -7,7 +7,7 @@ import pytest
 from by_hand import LEASE, Hand, problem, spec
 from sqlalchemy import Engine
 
-from app import claims, database, events, fences, jobs, revisions, runs
+from app import claims, database, events, fences, jobs, queueing, revisions, runs
 from app.callers import SUBMIT, Caller
 from app.jobs import Job
 from app.settings import Settings
@@ -150,7 +150,7 @@ def test_the_runs_of_a_later_stage_are_handed_out_in_their_order(
 def test_of_equal_priority_the_owner_with_the_fewest_at_work_comes_first(db: Engine, hand: Hands) -> None:
     def queued(owner: str, **given: object) -> str:
         asked = spec(trials=9, **given)
-        return jobs.submit(db, asked, problem(asked), by=Caller(owner, SUBMIT))[0].id
+        return queueing.submit(db, asked, problem(asked), by=Caller(owner, SUBMIT))[0].id
 
     first, second, theirs = queued("ann"), queued("ann"), queued("bob")
     one = hand()

@@ -11,7 +11,7 @@ import pytest
 from by_hand import problem, spec
 from sqlalchemy import Engine, func, select, update
 
-from app import blobs, database, datasets, jobs, tables
+from app import blobs, database, datasets, jobs, queueing, tables
 from app.callers import SUBMIT, Caller
 from app.datasets import Dataset
 from models.data import Upload
@@ -45,7 +45,7 @@ def age(db: Engine) -> None:
 def submit(db: Engine, of: Dataset) -> jobs.Job:
     made = spec()
     data = Upload(kind="upload", name=of.name, id=of.id, sha256=of.sha256, format="csv", label="label")
-    return jobs.submit(db, replace(made, data=data), problem(made))[0]
+    return queueing.submit(db, replace(made, data=data), problem(made))[0]
 
 
 @pytest.mark.parametrize("size", [1, blobs.CHUNK - 1, blobs.CHUNK, blobs.CHUNK + 1, 3 * blobs.CHUNK])
@@ -200,7 +200,7 @@ def test_a_job_is_not_queued_on_a_data_set_that_was_just_deleted(db: Engine) -> 
             jobs.cancel(db, job.id)
             datasets.remove(db, kept.id)
         else:
-            assert isinstance(job, jobs.DatasetGone)
+            assert isinstance(job, queueing.DatasetGone)
             assert removed is None
 
 

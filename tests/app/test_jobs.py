@@ -5,7 +5,7 @@ import pytest
 from by_hand import Hand, problem, spec
 from sqlalchemy import Engine, func, select
 
-from app import counts, cursors, events, jobs, tables
+from app import counts, cursors, events, jobs, queueing, tables
 from app.callers import SUBMIT, Caller
 from app.database import reading
 from app.jobs import Job
@@ -15,7 +15,7 @@ Hands = Callable[..., Hand]
 
 
 def send(db: Engine, key: str | None, body: str = "a", owner: str = "local") -> tuple[Job, bool]:
-    return jobs.submit(db, spec(), problem(spec()), by=Caller(owner, SUBMIT), key=key, body_hash=body)
+    return queueing.submit(db, spec(), problem(spec()), by=Caller(owner, SUBMIT), key=key, body_hash=body)
 
 
 def count(db: Engine) -> int:
@@ -46,7 +46,7 @@ def test_without_a_key_the_same_body_makes_two_jobs(db: Engine) -> None:
 
 def test_the_same_key_with_another_body_is_refused_and_makes_nothing(db: Engine) -> None:
     send(db, "k", "a")
-    with pytest.raises(jobs.IdempotencyConflict, match="'k'"):
+    with pytest.raises(queueing.IdempotencyConflict, match="'k'"):
         send(db, "k", "b")
     assert count(db) == 1
 

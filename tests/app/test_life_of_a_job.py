@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from optuna.storages import RDBStorage
 from sqlalchemy import Engine
 
-from app import database, endings, fences, jobs, runs
+from app import database, endings, fences, jobs, queueing, runs
 from app.claims import Claim
 from app.settings import Settings
 
@@ -35,7 +35,7 @@ class Crew:
 
     def __init__(self, db: Engine, storage: RDBStorage, clock: Clock) -> None:
         self.db, self.storage, self.clock = db, storage, clock
-        self.job, _ = jobs.submit(db, spec(trials=TRIALS), problem(spec()))
+        self.job, _ = queueing.submit(db, spec(trials=TRIALS), problem(spec()))
         self.hands = [Hand(db, storage, str(number)) for number in range(3)]
         self.held: dict[int, tuple[Claim, bool]] = {}
 

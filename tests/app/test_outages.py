@@ -14,7 +14,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from app import database, endings, fences, jobs, outages, runs
+from app import database, endings, fences, jobs, outages, queueing, runs
 from app.jobs import Job
 from app.outages import NoAnswer, Patience
 from app.settings import Settings
@@ -160,7 +160,7 @@ def test_a_worker_goes_on_after_postgresql_was_restarted_under_it(
     database.upgrade(settings)
     worker = Supervisor(settings, lambda: Trainer(None))
     made = spec(trials=2, epochs=8)
-    job = jobs.submit(worker._db, made, problem(made))[0]
+    job = queueing.submit(worker._db, made, problem(made))[0]
     record, restarts = fences.record, []
 
     def recorded(*given: Any) -> None:
@@ -215,7 +215,7 @@ def test_a_clock_that_is_set_ahead_costs_an_attempt_and_nothing_else(
 ) -> None:
     db, storage = database.engine(sqlite), database.optuna_storage(sqlite)
     made = spec(trials=2)
-    job = jobs.submit(db, made, problem(made))[0]
+    job = queueing.submit(db, made, problem(made))[0]
     one, other = Hand(db, storage, "one"), Hand(db, storage, "other")
     claim = one.take()
     number = one.begin(claim)
@@ -238,7 +238,7 @@ def test_a_clock_that_is_set_back_keeps_the_dead_alive_for_a_lease_at_most(
 ) -> None:
     db, storage = database.engine(sqlite), database.optuna_storage(sqlite)
     made = spec(trials=2)
-    job = jobs.submit(db, made, problem(made))[0]
+    job = queueing.submit(db, made, problem(made))[0]
     dead, alive = Hand(db, storage, "dead"), Hand(db, storage, "alive")
     dead.begin(dead.take())
     held = alive.take()

@@ -12,7 +12,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy import Engine, update
 from starlette.testclient import TestClient
 
-from app import attendance, claims, database, endings, jobs, runs, tables
+from app import attendance, claims, database, endings, jobs, queueing, runs, tables
 from app.attendance import Attendance
 from app.jobs import Job
 from app.settings import Settings
@@ -204,7 +204,7 @@ def test_other_slots_do_not_wait_for_the_run(db: Engine, submit: Submit, hand: H
 def test_the_page_says_what_is_trained_before_the_point_is_known(client: TestClient, sqlite: Settings) -> None:
     db = database.engine(sqlite)
     asked = spec(**SEARCH | {"starts": ["gradual"]})
-    job, _ = jobs.submit(db, asked, problem(asked))
+    job, _ = queueing.submit(db, asked, problem(asked))
     claim = claims.claim(db, "one", "host", database.now(db), 60.0)
     assert claim is not None
     assert "gradual pruning, for the counts of a start" in client.get(f"/ui/jobs/{job.id}").text

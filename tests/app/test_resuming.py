@@ -13,7 +13,7 @@ from by_hand import LEASE, Hand, epoch
 from optuna.storages import RDBStorage
 from sqlalchemy import Engine
 
-from app import attendance, database, endings, events, fences, jobs, run_files, runs, tables
+from app import attendance, database, endings, events, fences, queueing, run_files, runs, tables
 from app.jobs import Job
 from app.settings import Settings
 from app.trainer import Trainer
@@ -179,7 +179,7 @@ def _submit(worker: Supervisor) -> Job:
     from by_hand import problem, spec
 
     made = spec(trials=1, epochs=12)
-    job = jobs.submit(worker._db, made, problem(made))[0]
+    job = queueing.submit(worker._db, made, problem(made))[0]
     worker._disconnect()
     return job
 

@@ -1,13 +1,16 @@
 """What is kept how long."""
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from by_hand import LEASE, Hand
 from optuna.storages import RDBStorage
 from sqlalchemy import Engine, func, insert, select, update
 
-from app import database, endings, fences, jobs, retention, run_files, tables
+from app import database, endings, fences, jobs, retention, revisions, run_files, tables
 from app.fences import Left
 from app.jobs import Job
 from app.reaper import Reaper
@@ -39,6 +42,13 @@ def end(db: Engine, storage: RDBStorage, hand: Hand, job: Job, days_ago: float) 
         connection.execute(insert(tables.idempotency).values(**used))
         finished = database.clock(connection) - days_ago * retention.DAY
         connection.execute(update(tables.jobs).where(tables.jobs.c.id == job.id).values(finished=finished))
+
+
+def completed(db: Engine, job: Job) -> None:
+    """As if it had ended well: further trials may be asked of it."""
+    with db.begin() as connection:
+        ended = {"state": "completed", "error": None, "report": {"verdict": "win"}}
+        connection.execute(update(tables.jobs).where(tables.jobs.c.id == job.id).values(**ended))
 
 
 def test_a_job_goes_with_all_that_belongs_to_it_and_nothing_else_does(
@@ -81,6 +91,74 @@ def test_a_job_that_is_not_over_is_kept_however_old(
         connection.execute(update(tables.jobs).values(created=0.0))
     retention.clean_up(db, storage, store.state_dir, 0.0)
     assert jobs.get(db, job.id).state == "queued"
+
+
+def test_a_job_that_is_taken_up_again_meanwhile_is_kept(
+    store: Settings,
+    db: Engine,
+    storage: RDBStorage,
+    submit: Submit,
+    hand: Hands,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = submit(trials=1)
+    end(db, storage, hand(), job, days_ago=2)
+    completed(db, job)
+    before, close = rows(db), retention._close
+
+    def closed_late(*given: Any) -> bool:
+        revisions.revise(db, job.id, {"trials": 2})
+        return close(*given)
+
+    monkeypatch.setattr(retention, "_close", closed_late)
+    retention.clean_up(db, storage, store.state_dir, 1.0)
+    assert jobs.get(db, job.id).state == "running"
+    assert rows(db) == before | {"events": before["events"] + 2}
+    assert [study.study_name for study in storage.get_all_studies()] == [job.study_name]
+
+
+def test_a_job_whose_deletion_has_begun_is_not_taken_up_again(
+    store: Settings,
+    db: Engine,
+    storage: RDBStorage,
+    submit: Submit,
+    hand: Hands,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = submit(trials=1)
+    end(db, storage, hand(), job, days_ago=2)
+    completed(db, job)
+    delete = retention._delete_study
+
+    def deleted_late(*given: Any) -> None:
+        with pytest.raises(jobs.JobFinished):
+            revisions.revise(db, job.id, {"trials": 2})
+        delete(*given)
+
+    monkeypatch.setattr(retention, "_delete_study", deleted_late)
+    retention.clean_up(db, storage, store.state_dir, 1.0)
+    assert not any(rows(db).values())
+
+
+def test_logs_that_cannot_be_deleted_are_said_and_keep_no_job(
+    store: Settings,
+    db: Engine,
+    storage: RDBStorage,
+    submit: Submit,
+    hand: Hands,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    job = submit(trials=1)
+    end(db, storage, hand(), job, days_ago=2)
+
+    def refused(folder: Path) -> None:
+        raise PermissionError(f"not {folder.name}")
+
+    monkeypatch.setattr(shutil, "rmtree", refused)
+    retention.clean_up(db, storage, store.state_dir, 1.0)
+    assert not any(rows(db).values())
+    assert f"not {job.id}" in caplog.text
 
 
 def test_a_deletion_that_was_cut_short_is_finished(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, update
 
-from app import audit, jobs, keys, sessions, tables
+from app import audit, jobs, keys, queueing, sessions, tables
 from app.callers import ADMIN, LOCAL, READ, SUBMIT, Caller
 from app.database import now, reading
 from app.quotas import QuotaExceeded, Quotas
@@ -118,7 +118,7 @@ def test_a_session_lasts_as_long_as_its_key_and_its_time(db: Engine) -> None:
 
 def test_what_is_done_is_in_the_log_in_order_with_who_did_it(db: Engine) -> None:
     by = Caller("ada", SUBMIT, "00000000", "192.0.2.7")
-    job, _ = jobs.submit(db, spec(name="hers"), problem(spec()), by)
+    job, _ = queueing.submit(db, spec(name="hers"), problem(spec()), by)
     jobs.share(db, job.id, True, by)
     jobs.share(db, job.id, True, by)  # it is: nothing is done
     jobs.cancel(db, job.id, LOCAL)
@@ -137,8 +137,8 @@ def test_what_is_done_is_in_the_log_in_order_with_who_did_it(db: Engine) -> None
 
 def test_an_act_that_fails_is_not_in_the_log(db: Engine) -> None:
     with pytest.raises(QuotaExceeded):
-        jobs.submit(db, spec(), problem(spec()), ADA, allowed=Quotas(jobs=0))
-    job, _ = jobs.submit(db, spec(), problem(spec()), ADA)
+        queueing.submit(db, spec(), problem(spec()), ADA, allowed=Quotas(jobs=0))
+    job, _ = queueing.submit(db, spec(), problem(spec()), ADA)
     jobs.cancel(db, job.id)
     with pytest.raises(jobs.JobFinished):
         jobs.cancel(db, job.id)
@@ -156,7 +156,7 @@ def test_a_quota_is_exact_however_many_submit_at_once(db: Engine, allowed: Quota
     def submit(number: int) -> str | None:
         owner = Caller("ada" if number % 2 else "bob", SUBMIT)
         try:
-            jobs.submit(db, asked, found, owner, allowed=allowed)
+            queueing.submit(db, asked, found, owner, allowed=allowed)
         except QuotaExceeded as refused:
             return str(refused)
         return None
@@ -173,7 +173,7 @@ def test_an_ended_job_makes_room_and_a_repeated_request_needs_none(db: Engine) -
     one = Quotas(jobs=1)
 
     def send(key: str) -> tuple[jobs.Job, bool]:
-        return jobs.submit(db, spec(), problem(spec()), ADA, key, "body", one)
+        return queueing.submit(db, spec(), problem(spec()), ADA, key, "body", one)
 
     job, _ = send("first")
     assert send("first") == (job, False)
@@ -206,8 +206,8 @@ def test_the_buckets_of_many_addresses_do_not_fill_the_memory(monkeypatch: pytes
 
 
 def test_lists_hold_what_the_caller_may_see(db: Engine) -> None:
-    hers, _ = jobs.submit(db, spec(name="hers"), problem(spec()), ADA)
-    jobs.submit(db, spec(name="his"), problem(spec()), Caller("bob", SUBMIT))
+    hers, _ = queueing.submit(db, spec(name="hers"), problem(spec()), ADA)
+    queueing.submit(db, spec(name="his"), problem(spec()), Caller("bob", SUBMIT))
 
     def names(seen_by: Caller, owner: str | None = None) -> list[str]:
         return [job.name for job in jobs.page(db, owner=owner, seen_by=seen_by)[0]]

@@ -27,7 +27,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy import Engine, Row, delete, literal, select
 from starlette.testclient import TestClient
 
-from app import database, endings, events, fences, jobs, tables
+from app import database, endings, events, fences, jobs, queueing, tables
 from app.callers import SUBMIT, Caller
 from app.claims import Claim
 from app.database import now, reading
@@ -290,7 +290,7 @@ class Life(RuleBasedStateMachine):
     ) -> None:
         limits = {"max_failed": max_failed, "max_minutes": max_minutes}
         asked = spec(confirm=CONFIRM if confirmed else None, trials=trials, sampler={"kind": "random"}, **limits)
-        jobs.submit(self.db, asked, _problem(), by=Caller(owner, SUBMIT))
+        queueing.submit(self.db, asked, _problem(), by=Caller(owner, SUBMIT))
 
     def _act(self, held: Held, act: str) -> Held | None:
         """What the holder has afterwards; None where it is rid of the run."""

@@ -150,6 +150,48 @@ def test_a_run_that_was_given_back_keeps_what_its_first_part_used(db: Engine, su
     assert (run.cpu_seconds, run.peak_bytes) == (5.0, 500)
 
 
+def test_of_a_run_that_never_told_anything_nothing_is_known(
+    store: Settings, db: Engine, submit: Submit, hand: Hands
+) -> None:
+    job = submit(trials=1)
+    one = hand()
+    claim = one.take()
+    one.begin(claim)
+    fences.crash(db, claim, "the trainer has ended", database.now(db), 3)
+    first, _ = read(store, f"/api/v1/jobs/{job.id}/runs").json()["items"]
+    assert (first["state"], first["cpu_seconds"], first["peak_bytes"]) == ("lost", None, None)
+    assert read(store, f"/api/v1/jobs/{job.id}").json()["used"] == {"cpu_seconds": 0.0, "peak_bytes": None}
+
+
+def test_what_the_first_part_of_a_run_wrote_stays_where_the_next_writes_nothing(
+    store: Settings, db: Engine, submit: Submit, hand: Hands
+) -> None:
+    job = submit(trials=1)
+    one = hand()
+    one.begin(claim := one.take())
+    fences.release(db, claim, database.now(db), Left(Usage(2.0, 500), "first\n"))
+    one.begin(again := one.take())
+    fences.release(db, again, database.now(db), Left())
+    path = f"/api/v1/jobs/{job.id}/runs/{claim.run_id}"
+    assert read(store, f"{path}/log").text == "first\n"
+    assert runs.get(db, job.id, claim.run_id).cpu_seconds == 2.0
+    one.begin(last := one.take())
+    fences.release(db, last, database.now(db), Left(None, "second\n"))
+    assert read(store, f"{path}/log").text == "second\n"
+
+
+def test_a_log_that_cannot_be_read_costs_the_result_nothing(
+    db: Engine, submit: Submit, worker: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Any) -> str:
+        raise OSError("input/output error")
+
+    monkeypatch.setattr(run_files, "tail", broken)
+    job = submit(trials=1)
+    work(worker)
+    assert jobs.get(db, job.id).state == "completed"
+
+
 def test_the_log_of_a_run_in_training_is_read_from_its_file(
     store: Settings, db: Engine, submit: Submit, hand: Hands
 ) -> None:

@@ -116,6 +116,21 @@ def test_a_trainer_that_dies_while_idle_costs_nothing(
     assert states(db, job) == [(0, 1, "complete")]
 
 
+def test_a_trainer_that_died_just_before_it_was_given_a_run_costs_that_run_no_attempt(
+    db: Engine, submit: Submit, hand: Hands, worker: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead, seen = worker._trainer, iter([False])
+    monkeypatch.setattr(dead, "is_gone", lambda: next(seen, True))
+    os.kill(dead._process.pid or 0, signal.SIGKILL)  # type: ignore[attr-defined]
+    dead._process.join()  # type: ignore[attr-defined]
+    job = submit(trials=1)
+    work(worker)
+    assert states(db, job) == [(0, 1, "complete")]
+    assert hand().trials(job) == {0: "complete"}
+    started = [event.data["attempt"] for event in events.after(db, 0) if event.type == "run.started"]
+    assert started == [1, 1], "it was given to the dead one first"
+
+
 def test_a_trainer_that_always_dies_fails_the_trial_with_the_reason(
     store: Settings, db: Engine, submit: Submit, hand: Hands, worker: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

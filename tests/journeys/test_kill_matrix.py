@@ -14,7 +14,7 @@ from forked import Hold, Process, reaping, serving, working
 from processes import children, until
 from sqlalchemy import Engine, select
 
-from app import database, jobs, pauses, runs, state, tables
+from app import database, jobs, pauses, queueing, runs, state, tables
 from app.client import Client
 from app.settings import Settings
 from search.problem import examine
@@ -75,7 +75,7 @@ class Scene:
             with Client(address.url) as client:
                 return str(client.submit(JOB)["id"])
         spec = parse(JOB)
-        return self.look(lambda db: jobs.submit(db, spec, examine(spec, None))[0].id)
+        return self.look(lambda db: queueing.submit(db, spec, examine(spec, None))[0].id)
 
     def arrive(self) -> None:
         """Waits until the job is where it is to be struck, and holds it there."""

@@ -12,7 +12,7 @@ import pytest
 from processes import children, is_alive, until
 from sqlalchemy import select
 
-from app import database, jobs, tables
+from app import database, jobs, queueing, tables
 from app.settings import Settings
 from search.problem import examine
 from search.spec import parse
@@ -47,7 +47,7 @@ def test_a_killed_workers_trial_is_done_by_another_with_the_same_trial_of_optuna
     database.upgrade(settings)
     db = database.engine(settings)
     spec = parse(JOB)
-    job, _ = jobs.submit(db, spec, examine(spec, None))
+    job, _ = queueing.submit(db, spec, examine(spec, None))
 
     def training() -> int | None:
         """The process of a worker whose run has reported an epoch and goes on."""

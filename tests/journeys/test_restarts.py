@@ -13,7 +13,7 @@ import pytest
 from processes import PATIENCE, children, until
 from sqlalchemy import Engine, func, select
 
-from app import database, events, jobs, local, runs, tables
+from app import database, events, jobs, local, queueing, runs, tables
 from app.client import Client
 from app.settings import Settings
 from search import trials
@@ -81,7 +81,7 @@ def submitted(tmp_path: Path) -> Iterator[tuple[Engine, str]]:
     settings = Settings(state_dir=tmp_path)
     database.upgrade(settings)
     db = database.engine(settings)
-    yield db, jobs.submit(db, parse(JOB), examine(parse(JOB), None))[0].id
+    yield db, queueing.submit(db, parse(JOB), examine(parse(JOB), None))[0].id
     db.dispose()
 
 
