@@ -106,7 +106,13 @@ def draw(rows: Sequence[Row]) -> None:
     axis.set(xlabel="epoch (averages from the dotted line on)", ylabel="validation perplexity", ylim=(4, 10))
     axis.set_xticks(range(1, RECIPE.epochs + 1))
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, title=f"mean of {len(of(rows, 'dense'))} seeds", title_fontsize=8)
+    axis.legend(
+        frameon=False,
+        loc="upper right",
+        bbox_to_anchor=(0.87, 1.0),
+        title=f"mean of {len(of(rows, 'dense'))} seeds",
+        title_fontsize=8,
+    )
     figure.tight_layout()
     figure.savefig("docs/images/recurrent.png", dpi=150)
 

@@ -25,7 +25,7 @@ NAME = "recurrent_waveforms"
 ARMS: dict[str, tuple[float, Allocation, AnyRewiring]] = {
     "dense": (1.0, uniform, Static()),
     "ERK, static": (0.2, erdos_renyi_kernel, Static()),
-    "ERK, SET": (0.2, erdos_renyi_kernel, SET(fraction=0.3, removal="magnitude", drop=CosineDrop())),
+    "ERK, SET": (0.2, erdos_renyi_kernel, SET(fraction=0.5, removal="magnitude", drop=CosineDrop())),
 }
 RATES = (0.01, 0.02)
 
