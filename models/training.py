@@ -13,6 +13,7 @@ from models import optimizers
 from models.augmentation import augment, refuse_vectors
 from models.autograd_steps import AutogradSteps
 from models.averaging import averaged
+from models.batches import batch_sizes, epoch_batches
 from models.connections import Connections
 from models.data.samples import Split
 from models.evaluation import Evaluation, evaluate
@@ -166,7 +167,7 @@ class Run:
     def _learn(self) -> Generator[Stretch, Tensor, tuple[float, int, float]]:
         """One epoch of optimizer steps and rewirings: mean loss, connections grown, last learning rate."""
         plan, train = self.plan.training, self.split.train
-        batches = self._batches()
+        batches = epoch_batches(train, plan.batch_size, self.streams["order"])
         steps, before = plan.epochs * len(batches), self.epoch * len(batches)
         rates = [plan.optimizer.lr * plan.schedule(before + step, steps) for step in range(len(batches))]
         losses: list[Tensor] = []
@@ -190,13 +191,6 @@ class Run:
         mean_loss = (torch.cat(losses) @ torch.tensor(self._sizes).double()).item() / len(train)
         self._refuse_divergence(mean_loss)
         return mean_loss, grown, rates[-1]
-
-    def _batches(self) -> Sequence[Tensor]:
-        """Of an epoch: int64 [...] each, drawn anew; of a text the next window of every stream."""
-        samples = len(self.split.train)
-        if self.split.train.in_order:
-            return in_streams(samples, self.plan.training.batch_size)
-        return torch.split(torch.randperm(samples, generator=self.streams["order"]), self._sizes)
 
     def steps(self) -> FusedSteps | AutogradSteps:
         """How the optimizer steps until the next rewiring are taken: the storages may be others after it."""
@@ -303,17 +297,3 @@ def _refuse_unread(plan: Plan, split: Split) -> None:
         )
     if split.train.in_order:
         in_streams(len(split.train), plan.training.batch_size)
-
-
-def batch_sizes(samples: int, batch_size: int, in_order: bool = False) -> list[int]:
-    """Whole batches and a last partial one; a single left-over sample joins the last, as batch norm needs two.
-
-    in_order  windows of a text, whose last may stand alone
-    """
-    sizes = [batch_size] * (samples // batch_size)
-    left_over = samples % batch_size
-    if left_over == 1 and sizes and not in_order:
-        sizes[-1] += 1
-    elif left_over:
-        sizes.append(left_over)
-    return sizes

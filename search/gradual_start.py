@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
+from models.batches import batch_sizes
 from models.data import Text
 from models.networks.shapes import LayerShape
 from models.rewiring import Gradual
 from models.rewiring.shares import shared_out
 from models.seeds import derive
 from models.topologies import Random
-from models.training import batch_sizes
 from search.capacity import budget_weights, kept_weights, prunable, with_kept
 from search.faults import fault
 from search.points import Assignment

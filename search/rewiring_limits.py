@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
+from models.batches import batch_sizes
 from models.data import Text
 from models.networks import LanguageModel
 from models.networks.recurrent import Recurrent
 from models.networks.shapes import LayerShape
 from models.rewiring import Moment, NeuronSET, Pruning, RigL, SparseMomentum, Static
-from models.training import batch_sizes
 from search.faults import fault
 from search.spec import JobSpec, dump
 

@@ -13,6 +13,7 @@ from small_problem import IMAGE, begin, classes_in_space, measured, same_state
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.batches import batch_sizes
 from models.connections import Connections
 from models.data.samples import Samples
 from models.evaluation import BATCH, evaluate
@@ -24,7 +25,7 @@ from models.recipe import Augmentation, Training
 from models.rewiring import SET, Asked, Moment, Rewired, Rewiring, Static
 from models.schedules import Constant, Cosine
 from models.seeds import generator
-from models.training import ConnectionLeak, Diverged, Run, batch_sizes
+from models.training import ConnectionLeak, Diverged, Run
 
 
 def ordinary(network: nn.Module) -> nn.Sequential:
