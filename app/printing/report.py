@@ -45,7 +45,8 @@ def _pareto(report: Report) -> RenderableType:
     layers = [layer["name"] for layer in report["job"]["problem"]["layers"]]
     each_layer = len(layers) <= DENSITY_COLUMNS
     densities = [f">{name}" for name in layers] if each_layer else [">densities"]
-    shown = table(">trial", ">weights", ">MACs", ">accuracy", ">loss", *densities)
+    of_text = [">perplexity"] if any(point.get("perplexity") for point in report["pareto"]) else []
+    shown = table(">trial", ">weights", ">MACs", ">accuracy", ">loss", *of_text, *densities)
     for point in report["pareto"]:
         found = [words.percent(density, 1) for density in point["densities"]]
         shown.add_row(
@@ -54,6 +55,7 @@ def _pareto(report: Report) -> RenderableType:
             words.whole(point["macs"]),
             words.percent(point["accuracy"]),
             words.number(point["loss"]),
+            *([words.number(point["perplexity"])] if of_text else []),
             *(found if each_layer else [_range(point["densities"])]),
         )
     return titled("Pareto front of the search: validation part, one seed each; densities by layer", shown)

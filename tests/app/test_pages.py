@@ -4,15 +4,19 @@ import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from io import StringIO
 from typing import Any
 
 import pytest
 from by_hand import Hand
+from rich.console import Console
+from sqlalchemy import update
 from starlette.testclient import TestClient
 from trained import TINY, begin_one
 
-from app import database, events, pages, words
+from app import database, events, pages, tables, words
 from app.figures import _densities
+from app.printing.report import result
 from app.settings import Settings
 
 
@@ -124,6 +128,25 @@ def test_the_page_of_a_completed_job_shows_verdict_arms_front_and_trials(trained
     assert all(row["connections"][:10] in page.text for row in report["trials"])
     assert "Cancel job" not in page.text
     assert [form["action"] for form in page.all("form")] == [f"{job_link(trained)}/clone"]
+
+
+def test_a_front_has_a_column_of_perplexity_where_a_text_was_learnt(
+    trained: TestClient, client: TestClient, hand: Hand
+) -> None:
+    assert "Perplexity" not in read(trained, job_link(trained)).text
+    report = trained.get(job_link(trained).replace("/ui", "/api/v1") + "/report").json()
+    report["pareto"] = [point | {"perplexity": 5.4321} for point in report["pareto"]]
+    job_id = client.post("/api/v1/jobs", json=TINY).json()["id"]
+    with hand.db.begin() as connection:
+        completed = {"state": "completed", "finished": 2.0, "report": report}
+        connection.execute(update(tables.jobs).where(tables.jobs.c.id == job_id).values(**completed))
+    page = read(client, f"/ui/jobs/{job_id}")
+    assert "Perplexity" in page.text
+    assert page.text.count("5.432") == len(report["pareto"])
+    console = Console(width=200, file=StringIO())
+    console.print(result(report))
+    assert "perplexity" in console.file.getvalue()
+    assert console.file.getvalue().count("5.432") == len(report["pareto"])
 
 
 def test_the_page_judges_early_gradient_flow(trained: TestClient) -> None:
