@@ -13,7 +13,7 @@ from search.confirm import Standing, finals, shortlist, standings, tuned_arms, w
 from search.confirmation import confirmation
 from search.egf_judged import judged
 from search.gradual_start import NAME
-from search.points import Finished
+from search.points import Finished, Outcome
 from search.problem import Problem, problem_json
 from search.regimes import settings
 from search.sc_sdc_setting import ScSdc
@@ -114,7 +114,7 @@ def _trial(spec: JobSpec, problem: Problem, each: Finished) -> dict[str, Any]:
         "loss": outcome.loss if outcome else last.get("loss"),
         "accuracy": outcome.accuracy if outcome else last.get("accuracy"),
         "balanced_accuracy": outcome.balanced_accuracy if outcome else last.get("balanced_accuracy"),
-        "perplexity": outcome.perplexity if outcome and isinstance(spec.data, Text) else None,
+        "perplexity": _perplexity(spec, outcome) if outcome else None,
         "epochs": len(each.curves),
         "curves": [{**epoch, "nnz": over(epoch["nnz"])} if "nnz" in epoch else epoch for epoch in each.curves],
         "egf_1": outcome.egf_1 if outcome else None,
@@ -138,9 +138,15 @@ def _pareto(spec: JobSpec, problem: Problem, finished: Sequence[Finished]) -> li
             "macs": each.measured.macs,
             "loss": each.measured.loss,
             "balanced_accuracy": each.measured.balanced_accuracy,
+            "perplexity": _perplexity(spec, each.measured),
         }
         for each in best
     ]
+
+
+def _perplexity(spec: JobSpec, outcome: Outcome) -> float | None:
+    """Of other data it would mean nothing."""
+    return outcome.perplexity if isinstance(spec.data, Text) else None
 
 
 def _densities(problem: Problem, nnz: Sequence[int]) -> list[float]:

@@ -110,6 +110,7 @@ def test_a_search_for_densities_reaches_a_verdict(kind):
         assert trial["egf_1"] > 0
     totals = {trial["weights"] for trial in report["trials"] if trial["label"] == "sampled"}
     assert len(totals) <= 1
+    assert all(each["perplexity"] is None for each in (*report["pareto"], *report["trials"]))
 
 
 # Texts
@@ -143,6 +144,8 @@ def test_a_search_on_a_text_reaches_a_verdict(tied, folder):
         assert trial["nnz"] == trial["nnz_asked"]
         assert trial["perplexity"] == pytest.approx(math.exp(trial["loss"]))
         assert trial["egf_2"] > 0
+    for point in report["pareto"]:
+        assert point["perplexity"] == pytest.approx(math.exp(point["loss"]))
 
 
 def test_other_data_have_no_perplexity():
