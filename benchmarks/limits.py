@@ -6,10 +6,11 @@ Inner loops are written in vectors of the whole register, as the kernels' own ar
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.interleaved import Way, own_times
 from models.kernels.compiled import kernel
-from models.kernels.conv_vectors import BYTES, INT64, Value, Vectors, cgutils, emitted, plain
+from models.kernels.conv_vectors import BYTES, INT64, Value, Vectors, arrayobj, cgutils, emitted, plain
 
 Array = np.ndarray[Any, Any]
 
@@ -22,11 +23,19 @@ FLOPS = 2 * CHAINS * BYTES // 4  # of one turn of `multiply_add`
 
 
 def measured(turns: int) -> dict[str, float]:
-    """Best of some turns: multiplications and additions, 1e9 a second; reading and a triad, 1e9 bytes a second."""
+    """Best of some turns: multiplications and additions, of what registers hold or of what is read straight from a
+    cache, 1e9 a second; reading and a triad, 1e9 bytes a second.
+    """
     like, count = np.zeros(BYTES, np.float32), 20_000
     ways: dict[str, Way] = {"multiply and add": lambda: multiply_add(like, count)}
     done = {"multiply and add": count * FLOPS}
     draw = np.random.default_rng(0)
+    for place in ("first-level cache", "second-level cache"):
+        source = torch.ones(PLACES[place] // 4).numpy()  # torch's memory begins where a cache line does
+        passes = max(1, (LEAST * ROW) // source.nbytes)
+        name = f"multiply and add from the {place}"
+        ways[name] = lambda source=source, passes=passes: multiply_add_from(source, passes)
+        done[name] = 2 * source.size * passes
     for place, size in PLACES.items():
         x = np.ones((size // ROW, ROW // 4), np.float32)  # zeros would all be one page
         straight = np.tile(np.arange(len(x), dtype=np.int32), max(1, LEAST // len(x)))
@@ -59,6 +68,30 @@ def _build_multiply_adds(context: Value, builder: Value, signature: Value, argum
 
 
 @emitted
+def _multiply_adds_from(typing: Any, source: Any, passes: Any) -> Any:
+    return source.dtype(source, passes), _build_multiply_adds_from
+
+
+def _build_multiply_adds_from(context: Value, builder: Value, signature: Value, arguments: Value) -> Value:
+    array = arrayobj.make_array(signature.args[0])(context, builder, arguments[0])
+    source, passes = plain(context, builder, signature, arguments)
+    vectors = Vectors(context, builder, signature.args[0])
+    factor = vectors.load(source)
+    totals = [cgutils.alloca_once(builder, vectors.vector) for _ in range(CHAINS)]
+    for total in totals:
+        builder.store(vectors.zero, total)
+    step = INT64(CHAINS * vectors.lanes)
+    with (
+        cgutils.for_range_slice(builder, INT64(0), passes, INT64(1)),
+        cgutils.for_range_slice(builder, INT64(0), array.nitems, step) as (place, _),
+    ):
+        for line, total in enumerate(totals):
+            operand = vectors.load(vectors.plus(vectors.at(source, place), line))
+            builder.store(vectors.multiply_add(factor, operand, builder.load(total)), total)
+    return vectors.total([builder.load(total) for total in totals])
+
+
+@emitted
 def _read_rows(typing: Any, x: Any, rows: Any, count: Any) -> Any:
     return x.dtype(x, rows, count), _build_read_rows
 
@@ -84,6 +117,12 @@ def _build_read_rows(context: Value, builder: Value, signature: Value, arguments
 def multiply_add(like: Array, turns: int) -> float:
     """So many turns of CHAINS vector multiplications and additions that wait for none of the others."""
     return _multiply_adds(like, turns)  # type: ignore[no-any-return]
+
+
+@kernel
+def multiply_add_from(source: Array, passes: int) -> float:
+    """Each vector of the source, whole turns of CHAINS, once in each pass."""
+    return _multiply_adds_from(source, passes)  # type: ignore[no-any-return]
 
 
 @kernel

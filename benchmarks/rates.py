@@ -64,10 +64,11 @@ def _near(rows: int, count: int) -> Structure:
 
 
 def _kernels(structure: Structure) -> dict[str, Way]:
-    draw = np.random.default_rng(1)
-    x, dx = draw.standard_normal((2, structure.width, BATCH)).astype(np.float32)
-    dy, y = draw.standard_normal((2, structure.outputs, BATCH)).astype(np.float32)
-    values = draw.standard_normal(structure.nnz).astype(np.float32)
+    # torch's memory begins where a cache line does, as in training; NumPy's need not.
+    draw = torch.Generator().manual_seed(1)
+    x, dx = (torch.randn(structure.width, BATCH, generator=draw).numpy() for _ in range(2))
+    dy, y = (torch.randn(structure.outputs, BATCH, generator=draw).numpy() for _ in range(2))
+    values = torch.randn(structure.nnz, generator=draw).numpy()
     grad, there = np.empty_like(values), structure.transposed
     by_rows, by_columns = (structure.blocks, structure.columns), (there.blocks, there.columns, there.order)
     ways: dict[str, Way] = {
@@ -100,7 +101,6 @@ def convolution(density: float, turns: int) -> dict[str, Any]:
     active = random_connections(shape, round(density * weight.numel()), torch.Generator().manual_seed(0))
     structure = Structure.of(active.positions.numpy(), shape)
     there, values = structure.transposed, weight.flatten()[active.positions].numpy()
-    # torch's memory begins where a cache line does, as in training; NumPy's need not.
     inner, inner_dy = (each.permute(1, 2, 3, 0).contiguous().numpy() for each in (x, dy))
     y, dx, none = (torch.empty(inner.shape).numpy(), torch.empty(inner.shape).numpy(), values[:0])
     grad, pairs = np.empty_like(values), ((3, 3), (1, 1), (1, 1), (1, 1))
@@ -140,9 +140,9 @@ def wide(turns: int) -> dict[str, Any]:
         draw = np.random.default_rng(0)
         columns = np.sort(draw.integers(0, width, (width, CONNECTIONS), dtype=np.int32), axis=1).ravel()
         starts = np.arange(width + 1) * CONNECTIONS
-        x, dy = np.ones((width, 32), np.float32), np.ones((width, 32), np.float32)
-        y, dx, values = np.ones_like(x), np.ones_like(x), np.ones(columns.size, np.float32)
-        grad, none = np.ones_like(values), values[:0]
+        x, dy, y, dx = (torch.ones(width, 32).numpy() for _ in range(4))
+        values, grad = (torch.ones(columns.size).numpy() for _ in range(2))
+        none = values[:0]
         arrays = (starts, columns)
         times = own_times(
             {
