@@ -1,16 +1,21 @@
 """Who asks, and what they may do."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from app.jobs import Job
+from typing import Protocol
 
 READ, SUBMIT, ADMIN = "read", "submit", "admin"
 SCOPES = (READ, SUBMIT, ADMIN)
 """Each includes those before it."""
+
+
+class Owned(Protocol):
+    """What belongs to an owner, who may let all others see it: a job."""
+
+    @property
+    def owner(self) -> str: ...
+
+    @property
+    def shared(self) -> bool: ...
 
 
 class NotAllowed(PermissionError):
@@ -43,11 +48,11 @@ class Caller:
     def may_submit(self) -> bool:
         return self.scope in (SUBMIT, ADMIN)
 
-    def may_see(self, job: Job) -> bool:
-        return self.sees_all or job.shared or job.owner == self.owner
+    def may_see(self, found: Owned) -> bool:
+        return self.sees_all or found.shared or found.owner == self.owner
 
-    def may_change(self, job: Job) -> bool:
-        return self.scope == ADMIN or (self.scope == SUBMIT and job.owner == self.owner)
+    def may_change(self, found: Owned) -> bool:
+        return self.scope == ADMIN or (self.scope == SUBMIT and found.owner == self.owner)
 
 
 @dataclass(frozen=True)
