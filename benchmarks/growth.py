@@ -4,8 +4,11 @@ Networks are N-N-N-10 perceptrons on 784 inputs, batch 128, SGD with momentum.
 """
 
 import time
+from typing import Any
+from unittest.mock import patch
 
 import matplotlib
+import numpy as np
 import torch
 
 from benchmarks.interleaved import medians
@@ -15,9 +18,11 @@ from models import optimizers, training
 from models.connections import random_connections
 from models.data.samples import Samples, Split
 from models.layers import sparse_layers
+from models.layers.compressed import Compressed
+from models.layers.masked import Masked
 from models.networks import MLP
 from models.recipe import Training
-from models.rewiring import SET
+from models.rewiring import SET, Moment
 from models.seeds import generator
 from models.topologies import Random
 
@@ -56,17 +61,18 @@ def memory(density: float) -> dict[str, float]:
         optimizer.step()
         held = 0
         for layer in sparse_layers(network).values():
-            parameter = layer.parameter
+            parameter, stored = layer.parameter, layer.stored
+            assert isinstance(stored, Masked | Compressed)
             tensors = [
                 parameter,
                 parameter.grad,
                 optimizer.state[parameter]["momentum_buffer"],
-                *layer.stored.buffers(),
+                *stored.buffers(),
             ]
             held += sum(tensor.nbytes for tensor in tensors if tensor is not None)
-            if storage == "compressed":
-                structure = layer.stored.structure  # type: ignore[attr-defined]
-                arrays = [structure.starts, structure.columns, structure.blocks]
+            if isinstance(stored, Compressed):
+                structure = stored.structure
+                arrays: list[np.ndarray[Any, Any]] = [structure.starts, structure.columns, structure.blocks]
                 if "transposed" in vars(structure):
                     there = structure.transposed
                     arrays += [there.starts, there.columns, there.order, there.blocks]
@@ -86,21 +92,20 @@ def rewiring_share() -> dict[str, float]:
     spent = 0.0
     rewire = training.Run._rewire
 
-    def timed(run: training.Run, *given: object) -> int:
+    def timed(run: training.Run, moment: Moment) -> int:
         nonlocal spent
         began = time.perf_counter()
-        grown = rewire(run, *given)  # type: ignore[arg-type]
+        grown = rewire(run, moment)
         spent += time.perf_counter() - began
         return grown
 
-    training.Run._rewire = timed  # type: ignore[method-assign]
-    for rewiring, epochs in ((SET(), 2), (SET(), 4)):  # the first compiles
-        spent, began = 0.0, time.perf_counter()
-        run = training.start(family, counts, Random(), rewiring, Training(epochs=epochs, batch_size=128), split, 0)
-        began = time.perf_counter()
-        list(run.train())
-        seconds = time.perf_counter() - began
-    training.Run._rewire = rewire  # type: ignore[method-assign]
+    with patch.object(training.Run, "_rewire", timed):
+        for rewiring, epochs in ((SET(), 2), (SET(), 4)):  # the first compiles
+            spent, began = 0.0, time.perf_counter()
+            run = training.start(family, counts, Random(), rewiring, Training(epochs=epochs, batch_size=128), split, 0)
+            began = time.perf_counter()
+            list(run.train())
+            seconds = time.perf_counter() - began
     return {"seconds": seconds, "rewiring": spent, "rewirings": epochs - 1, "share": spent / seconds}
 
 

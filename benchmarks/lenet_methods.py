@@ -27,18 +27,18 @@ NAME = "lenet_methods"
 DENSITIES = (0.1, 0.05, 0.02, 0.01)
 SEEDS = range(3)
 NETWORK = LeNet300100()
-TURN = {"every": 100, "until": 0.75}
+EVERY, UNTIL = 100, 0.75
 REWIRINGS: dict[str, AnyRewiring] = {
     "static": Static(),
-    "SET": SET(fraction=0.3, removal="magnitude", drop=CosineDrop(), **TURN),
-    "RigL": RigL(fraction=0.3, **TURN),
-    "DSR": DSR(fraction=0.1, **TURN),
-    "sparse momentum": SparseMomentum(fraction=0.3, **TURN),
+    "SET": SET(fraction=0.3, removal="magnitude", drop=CosineDrop(), every=EVERY, until=UNTIL),
+    "RigL": RigL(fraction=0.3, every=EVERY, until=UNTIL),
+    "DSR": DSR(fraction=0.1, every=EVERY, until=UNTIL),
+    "sparse momentum": SparseMomentum(fraction=0.3, every=EVERY, until=UNTIL),
     "one-shot": OneShot(at=0.5, scope="global"),
     "gradual": Gradual(begin=0.1, end=0.75, every=100, scope="global"),
 }
 # The authors' networks keep the output layer dense; `random links` has as many connections in each layer as RadiX-Net.
-TOPOLOGIES = {
+TOPOLOGIES: dict[str, RadixNet | Expander | Random] = {
     "RadiX-Net": RadixNet(),
     "expander": Expander(degrees=(78, 30)),
     "random links": Random(),
@@ -122,7 +122,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def cost(rows: Sequence[Row], arm: str, density: float) -> float:
-    return mean(row["cost"] for row in rows if (row["arm"], row["density"]) == (arm, density))
+    return float(mean(row["cost"] for row in rows if (row["arm"], row["density"]) == (arm, density)))
 
 
 def draw(rows: Sequence[Row]) -> None:

@@ -19,7 +19,7 @@ from benchmarks.lenet import Contender, measured, split_in
 from benchmarks.lenet_methods import REWIRINGS
 from benchmarks.resumed import Row, arguments, rows_of, shown
 from models.networks import MLP
-from models.topologies import Expander, RadixNet, Random
+from models.topologies import AnyTopology, Expander, RadixNet, Random
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -28,7 +28,7 @@ NAME = "lenet_widths"
 WIDTHS = (1, 2, 10)
 SEEDS = range(3)
 BUDGETS = {"as dense": (235_200, 30_000, 1_000), "a tenth": (23_520, 3_000, 1_000)}
-TOPOLOGIES = {
+TOPOLOGIES: dict[tuple[str, str], AnyTopology] = {
     ("RadiX-Net", "as dense"): RadixNet(widths=(8, 30, 1)),
     ("expander", "a tenth"): Expander(degrees=(30, 30)),
 }
@@ -73,7 +73,7 @@ def accuracies(rows: Sequence[Row], arm: str, budget: str, width: int) -> list[f
 def draw(rows: Sequence[Row]) -> None:
     figure, axis = plt.subplots(figsize=(6.4, 3.8))
     for arm, colour in (("static", "#7f7f7f"), ("SET", "#4878a8")):
-        points = [(width, accuracies(rows, arm, "a tenth", width)) for width in WIDTHS]
+        points: list[tuple[float, list[float]]] = [(width, accuracies(rows, arm, "a tenth", width)) for width in WIDTHS]
         mark(axis, points, f"{arm}, 27,520", color=colour, marker="o", markersize=4)
     for (arm, budget), marker, place in zip(TOPOLOGIES, "s^", (10.0, 10.6), strict=True):
         label = f"{arm}, {sum(BUDGETS[budget]):,}"

@@ -3,6 +3,7 @@
 Inner loops are written in vectors of the whole register, as the kernels' own are.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,23 +28,23 @@ def measured(turns: int) -> dict[str, float]:
     cache, 1e9 a second; reading and a triad, 1e9 bytes a second.
     """
     like, count = np.zeros(BYTES, np.float32), 20_000
-    ways: dict[str, Way] = {"multiply and add": lambda: multiply_add(like, count)}
+    ways: dict[str, Way] = {"multiply and add": partial(multiply_add, like, count)}
     done = {"multiply and add": count * FLOPS}
     draw = np.random.default_rng(0)
     for place in ("first-level cache", "second-level cache"):
         source = torch.ones(PLACES[place] // 4).numpy()  # torch's memory begins where a cache line does
         passes = max(1, (LEAST * ROW) // source.nbytes)
         name = f"multiply and add from the {place}"
-        ways[name] = lambda source=source, passes=passes: multiply_add_from(source, passes)
+        ways[name] = partial(multiply_add_from, source, passes)
         done[name] = 2 * source.size * passes
     for place, size in PLACES.items():
         x = np.ones((size // ROW, ROW // 4), np.float32)  # zeros would all be one page
         straight = np.tile(np.arange(len(x), dtype=np.int32), max(1, LEAST // len(x)))
         astray = draw.permutation(straight)
         a, b, c = np.ones((3, size // 12), np.float32)
-        ways[f"read, {place}"] = lambda x=x, rows=straight: read_rows(x, rows)
-        ways[f"read at random, {place}"] = lambda x=x, rows=astray: read_rows(x, rows)
-        ways[f"triad, {place}"] = lambda a=a, b=b, c=c: triad(a, b, c)
+        ways[f"read, {place}"] = partial(read_rows, x, straight)
+        ways[f"read at random, {place}"] = partial(read_rows, x, astray)
+        ways[f"triad, {place}"] = partial(triad, a, b, c)
         done |= {f"read, {place}": straight.size * ROW, f"read at random, {place}": straight.size * ROW}
         done[f"triad, {place}"] = 12 * a.size
     return {name: 1e-9 * done[name] / min(taken) for name, taken in own_times(ways, turns).items()}
@@ -116,19 +117,22 @@ def _build_read_rows(context: Value, builder: Value, signature: Value, arguments
 @kernel
 def multiply_add(like: Array, turns: int) -> float:
     """So many turns of CHAINS vector multiplications and additions that wait for none of the others."""
-    return _multiply_adds(like, turns)  # type: ignore[no-any-return]
+    total: float = _multiply_adds(like, turns)
+    return total
 
 
 @kernel
 def multiply_add_from(source: Array, passes: int) -> float:
     """Each vector of the source, whole turns of CHAINS, once in each pass."""
-    return _multiply_adds_from(source, passes)  # type: ignore[no-any-return]
+    total: float = _multiply_adds_from(source, passes)
+    return total
 
 
 @kernel
 def read_rows(x: Array, rows: Array) -> float:
     """Reads x[row] for each of the rows, a multiple of ROWS: x [n, ROW bytes], rows int32."""
-    return _read_rows(x.reshape(-1), rows, rows.size)  # type: ignore[no-any-return]
+    total: float = _read_rows(x.reshape(-1), rows, rows.size)
+    return total
 
 
 @kernel

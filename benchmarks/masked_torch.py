@@ -13,6 +13,8 @@ from models.connections import Connections
 class Masked(nn.Linear):
     """A dense weight, multiplied by its mask at every forward, as in most published code."""
 
+    mask: Tensor
+
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections.shape[1], connections.shape[0])
         self.register_buffer("mask", connections.mask().float())
@@ -22,6 +24,8 @@ class Masked(nn.Linear):
 
 
 class MaskedConv(nn.Conv2d):
+    mask: Tensor
+
     def __init__(self, connections: Connections, stride: int, padding: int) -> None:
         out, into, size, _ = connections.shape
         super().__init__(into, out, size, stride, padding)
@@ -42,7 +46,7 @@ def perceptron(
             layer.weight.copy_(weight)
             layer.bias.zero_()
         if kind == "torch prune":
-            prune.custom_from_mask(layer, "weight", active.mask().float())
+            prune.custom_from_mask(layer, "weight", active.mask().float())  # type: ignore[no-untyped-call]
         network.append(layer)
         if number < len(connections) - 1:
             if batch_norm:

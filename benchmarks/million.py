@@ -55,7 +55,7 @@ def train_peer(width: int, directory: Path, epochs: int) -> Row:
     """Runs in a process of its own; the program prints its times, we take our own around its methods."""
     sys.path.insert(0, str(directory))
     import numpy as np
-    import set_mlp_sparse_data_structures as program  # type: ignore[import-not-found]
+    import set_mlp_sparse_data_structures as program
 
     draw = np.random.default_rng(0)
     x, y = draw.standard_normal((SAMPLES, FEATURES)), np.eye(CLASSES)[draw.integers(CLASSES, size=SAMPLES)]

@@ -20,11 +20,11 @@ from models.data.samples import Split, final_split
 from models.networks import MLP
 from models.optimizers import Adam
 from models.recipe import Training
-from models.retraining import Retraining, start_retraining
+from models.retraining import Retrained, Retraining, start_retraining
 from models.rewiring import OneShot, Static
 from models.schedules import Constant
 from models.topologies import Random
-from models.training import start
+from models.training import Run, start
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -69,6 +69,7 @@ def measure(data_dir: Path | None, case: Case) -> Row:
     layers = NETWORK.layers(split().input_shape, split().classes)
     counts = [round((1 - case.sparsity) * layer.total) for layer in layers]
     retraining = RETRAININGS.get(case.arm)
+    run: Run | Retrained
     if retraining is None:
         run = start(NETWORK, counts, Random(), Static(), TRAINING, split(), case.seed, evaluate="end")
     else:
@@ -98,7 +99,7 @@ def of(rows: Sequence[Row], arm: str, sparsity: float) -> list[Row]:
 
 
 def average(rows: Sequence[Row], arm: str, sparsity: float) -> float:
-    return 100 * mean(row["accuracy"] for row in of(rows, arm, sparsity))
+    return 100 * float(mean(row["accuracy"] for row in of(rows, arm, sparsity)))
 
 
 def draw(rows: Sequence[Row]) -> None:

@@ -24,14 +24,14 @@ from models.layers import SparseLayer, sparse_layers
 from models.networks import MLP
 from models.optimizers import SGD
 from models.recipe import Training
-from models.rewiring import SET, NeuronSET
+from models.rewiring import SET, AnyRewiring, NeuronSET
 from models.schedules import Constant
 from models.topologies import Random
 from models.training import start
 
 NAME = "neurons_removed"
 SETS = ("letter", "madelon", "PCMAC", "COIL20", "TOX_171", "lung_discrete")
-ARMS = {
+ARMS: dict[str, AnyRewiring] = {
     "SET": SET(fraction=0.3),
     "neuron_set": NeuronSET(fraction=0.3, begin=0.1, interval=5, at_once=0.2, most=0.5),
 }

@@ -19,6 +19,8 @@ from torch import nn
 from torch.nn import functional
 
 from models.data.samples import Split, search_split
+from models.networks import MLP
+from models.optimizers import SGD
 from search.spec import JobSpec, parse
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -27,6 +29,8 @@ torch.set_num_threads(1)
 
 class MaskedLinear(nn.Linear):
     """As in most published code: a dense weight, multiplied by its mask at every forward."""
+
+    mask: torch.Tensor
 
     def __init__(self, width: int, units: int, density: float) -> None:
         super().__init__(width, units)
@@ -59,15 +63,17 @@ class MaskedLinear(nn.Linear):
 
 def train(spec: JobSpec, split: Split, densities: list[float]) -> float:
     """The held-out loss of one network."""
-    sizes = [split.train.x[0].numel(), *spec.network.widths, split.classes]
+    shape, recipe = spec.network, spec.training.optimizer
+    assert isinstance(shape, MLP), "perceptrons alone"
+    assert isinstance(recipe, SGD), "SGD alone"
+    sizes = [split.train.x[0].numel(), *shape.widths, split.classes]
     parts: list[nn.Module] = [nn.Flatten()]
     for k, density in enumerate(densities):
         parts.append(MaskedLinear(sizes[k], sizes[k + 1], density))
         if k < len(densities) - 1:
-            parts += [nn.BatchNorm1d(sizes[k + 1])] if spec.network.batch_norm else []
+            parts += [nn.BatchNorm1d(sizes[k + 1])] if shape.batch_norm else []
             parts.append(nn.ReLU())
     network = nn.Sequential(*parts)
-    recipe = spec.training.optimizer
     optimizer = torch.optim.SGD(
         network.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
     )
@@ -78,9 +84,10 @@ def train(spec: JobSpec, split: Split, densities: list[float]) -> float:
     loss = 0.0
     for epoch in range(epochs):
         network.train()
-        for batch in torch.randperm(len(split.train)).split(size):
+        for batch in torch.split(torch.randperm(len(split.train)), size):
             optimizer.zero_grad()
-            functional.cross_entropy(network(split.train.x[batch]), split.train.y[batch]).backward()
+            missed = functional.cross_entropy(network(split.train.x[batch]), split.train.y[batch])
+            missed.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
         if fraction and epoch < epochs - 1:
@@ -89,7 +96,7 @@ def train(spec: JobSpec, split: Split, densities: list[float]) -> float:
                     part.evolve(fraction)
         network.eval()
         with torch.no_grad():
-            outputs = torch.cat([network(x) for x in split.held_out.x.split(512)])
+            outputs = torch.cat([network(x) for x in torch.split(split.held_out.x, 512)])
             loss = float(functional.cross_entropy(outputs, split.held_out.y))
     return loss
 

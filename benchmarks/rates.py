@@ -6,6 +6,7 @@ those of this thread alone, so that other processes' turns do not count; what th
 
 import statistics
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -92,11 +93,11 @@ def convolution(density: float, turns: int) -> dict[str, Any]:
     dy, ways = torch.randn_like(x), dict[str, Way]()
     for name, layout in (("rows", torch.contiguous_format), ("channels last", torch.channels_last)):
         a, w, d = (tensor.contiguous(memory_format=layout) for tensor in (x, weight, dy))
-        ways[f"forward, {name}"] = lambda a=a, w=w: functional.conv2d(a, w, padding=1)
+        ways[f"forward, {name}"] = partial(functional.conv2d, a, w, padding=1)
         for gradient, wanted in (("input gradient", (True, False)), ("weight gradient", (False, True))):
             mask = (*wanted, False)
-            ways[f"{gradient}, {name}"] = lambda a=a, w=w, d=d, mask=mask: torch.ops.aten.convolution_backward(
-                d, a, w, None, (1, 1), (1, 1), (1, 1), False, (0, 0), 1, mask
+            ways[f"{gradient}, {name}"] = partial(
+                torch.ops.aten.convolution_backward, d, a, w, None, (1, 1), (1, 1), (1, 1), False, (0, 0), 1, mask
             )
     active = random_connections(shape, round(density * weight.numel()), torch.Generator().manual_seed(0))
     structure = Structure.of(active.positions.numpy(), shape)
@@ -146,12 +147,10 @@ def wide(turns: int) -> dict[str, Any]:
         arrays = (starts, columns)
         times = own_times(
             {
-                "reading": lambda x=x, columns=columns: limits.read_rows(x, columns),
-                "forward": lambda a=arrays, v=values, x=x, y=y, n=none: linear.multiply(*a, v, x, n, y),
-                "input gradient": lambda a=arrays, v=values, dy=dy, dx=dx: linear.multiply_transposed_by_rows(
-                    *a, v, dy, dx
-                ),
-                "weight gradient": lambda a=arrays, x=x, dy=dy, g=grad: linear.correlate(*a, x, dy, g),
+                "reading": partial(limits.read_rows, x, columns),
+                "forward": partial(linear.multiply, *arrays, values, x, none, y),
+                "input gradient": partial(linear.multiply_transposed_by_rows, *arrays, values, dy, dx),
+                "weight gradient": partial(linear.correlate, *arrays, x, dy, grad),
             },
             turns,
         )

@@ -37,7 +37,8 @@ class Case:
     seed: int
 
 
-def measure(_: Path, case: Case) -> Row:
+def measure(data_dir: Path, case: Case) -> Row:
+    del data_dir
     density, allocation, rewiring = ARMS[case.arm]
     recipe = Training(epochs=40, batch_size=100, optimizer=Adam(lr=case.rate), clip=1.0)
     split = final_split(MNIST1D().load(None, 0))

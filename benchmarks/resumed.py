@@ -7,11 +7,14 @@ from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmarks.jobs import keep, kept
 
-Case = TypeVar("Case")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Case = TypeVar("Case", bound="DataclassInstance")
 Row = dict[str, Any]
 
 
@@ -33,14 +36,14 @@ def rows_of(name: str, cases: Sequence[Case], measure: Callable[[Path, Case], Ro
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(measure, options.data_dir, case): case for case in missing}
         for done, future in enumerate(as_completed(futures), start=1):
-            rows.append(asdict(futures[future]) | future.result())  # type: ignore[call-overload]
+            rows.append(asdict(futures[future]) | future.result())
             keep(name, {"rows": rows})
             print(f"{done} of {len(missing)}: {futures[future]}", flush=True)
     found = [_of(rows, case) for case in cases]
     return [row for row in found if row is not None]
 
 
-def _of(rows: Sequence[Row], case: Any) -> Row | None:
+def _of(rows: Sequence[Row], case: "DataclassInstance") -> Row | None:
     fields = asdict(case)
     return next((row for row in rows if {field: row[field] for field in fields} == fields), None)
 

@@ -53,7 +53,7 @@ def plain(spec: dict[str, Any], data_dir: Path, rows: list[list[float]], process
             files[1].write_text(json.dumps(rows[number::processes]))
             command = [sys.executable, "-m", "benchmarks.plain_search", str(files[0]), str(data_dir), str(files[1])]
             started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-        return max(json.loads(process.communicate()[0])["seconds"] for process in started)
+        return max(float(json.loads(process.communicate()[0])["seconds"]) for process in started)
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from models.layers import Dropout
 from models.networks import MLP
 from models.optimizers import SGD
 from models.recipe import Training
-from models.rewiring import SET, Static
+from models.rewiring import SET, AnyRewiring, Static
 from models.schedules import Constant
 from models.seeds import generator
 from models.topologies import Random
@@ -43,7 +43,7 @@ NETWORK = MLP(widths=(1000, 1000, 1000), dropout=0.2)
 # The authors decay weights by 2e-4 a step, apart from the learning rate: torch's coefficient wd (1 - momentum) / lr.
 OPTIMIZER = SGD(lr=0.05, momentum=0.9, weight_decay=4e-4)
 TRAINING = Training(epochs=100, batch_size=40, loss="mse", optimizer=OPTIMIZER, schedule=Constant())
-REWIRINGS = {"static": Static(), "SET": SET(fraction=0.3, grown="normal")}
+REWIRINGS: dict[str, AnyRewiring] = {"static": Static(), "SET": SET(fraction=0.3, grown="normal")}
 SEEDS = range(5)
 
 

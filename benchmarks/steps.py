@@ -49,7 +49,7 @@ CASES = (
     Case((3072, 1024, 1024, 10), 0.1, 128),
     Case((64, 128, 64, 10), 0.2, 64),
 )
-Way = Callable[[], object]
+Way = Callable[[], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +79,9 @@ def problem(case: Case) -> Problem:
 def ways(case: Case, given: Problem) -> dict[str, Way]:
     found: dict[str, Way] = {}
     for kind in ("dense", "masked torch", "torch prune"):
-        network = perceptron(kind, given.active, given.values, case.batch_norm, case.dropout)
-        optimizer = torch.optim.SGD(network.parameters(), lr=RECIPE.lr, momentum=0.9)
-        found[kind] = step(network, optimizer, given.x, given.y)
+        plain = perceptron(kind, given.active, given.values, case.batch_norm, case.dropout)
+        optimizer = torch.optim.SGD(plain.parameters(), lr=RECIPE.lr, momentum=0.9)
+        found[kind] = step(plain, optimizer, given.x, given.y)
     layers = _ours(case, given.active)
     found["compressed"] = step(layers, optimizers.build(RECIPE, layers), given.x, given.y)
     network = _ours(case, given.active)
@@ -105,7 +105,7 @@ def step(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Ten
     def one() -> Tensor:
         optimizer.zero_grad()
         loss = functional.cross_entropy(network(x), y)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return loss.detach()
 

@@ -64,18 +64,23 @@ def measure(data_dir: Path, case: Case) -> Row:
     for number, run in enumerate(pair):
         for name in ("order", "rewiring"):
             run.streams[name] = generator(case.seed, "apart", name, number)
-    layers = [nnstd(*map(connections, pair)).layers]
+    layers = [distances(*pair)]
     accuracies = []
     for reports in zip(*(run.train() for run in pair), strict=True):
         accuracies.append([report.accuracy for report in reports])
         if reports[0].epoch in EPOCHS:
-            layers.append(nnstd(*map(connections, pair)).layers)
+            layers.append(distances(*pair))
     shapes = [each.shape for each in connections(pair[0])]
-    drawn = [
+    one, other = (
         [random_connections(shape, count, stream) for shape, count in zip(shapes, counts, strict=True)]
         for stream in (generator(case.seed, "chance", number) for number in range(2))
-    ]
-    return {"layers": layers, "accuracies": accuracies, "chance": nnstd(*drawn).layers}
+    )
+    return {"layers": layers, "accuracies": accuracies, "chance": nnstd(one, other).layers}
+
+
+def distances(one: Run, other: Run) -> tuple[float, ...]:
+    """Of each layer."""
+    return nnstd(connections(one), connections(other)).layers
 
 
 def connections(run: Run) -> list[Connections]:

@@ -5,6 +5,7 @@ random numbers: what is measured is time.
 """
 
 import time
+from functools import partial
 
 import torch
 
@@ -44,8 +45,7 @@ def main() -> None:
     rows = {}
     for name, (network, shape) in CASES.items():
         masked, compressed = pairs(
-            lambda network=network, shape=shape: seconds(network, shape, "masked"),
-            lambda network=network, shape=shape: seconds(network, shape, "compressed"),
+            partial(seconds, network, shape, "masked"), partial(seconds, network, shape, "compressed")
         )
         rows[name] = {"masked": masked, "compressed": compressed, "faster": masked / compressed}
         print(f"{name}: masked {masked:.2f} s, compressed {compressed:.2f} s ({masked / compressed:.1f}x)", flush=True)
