@@ -79,7 +79,7 @@ bench-cnn: .venv/installed-dev ## what the density search gains on a CNN at 5 % 
 bench-set: .venv/installed-dev ## SET against static connections on 2,000 Fashion-MNIST images (about 15 minutes)
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.set_against_static --data-dir $(DATA_DIR) --workers $(WORKERS)
 
-bench-recurrent: .venv/installed-dev ## sparse recurrent networks: a language model, waveforms, a compressed step (some 20 minutes, estimated)
+bench-recurrent: .venv/installed-dev ## sparse recurrent networks: a language model, waveforms, a compressed step (some 12 minutes)
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.recurrent_step
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.recurrent_waveforms --data-dir $(DATA_DIR) --workers $(WORKERS)
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.recurrent_language --data-dir $(DATA_DIR) --workers $(WORKERS)

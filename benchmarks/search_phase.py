@@ -36,7 +36,7 @@ def phase(spec: dict[str, Any], data_dir: Path, workers: int) -> tuple[float, li
     with tempfile.TemporaryDirectory() as directory:
         with local.server(Path(directory), data_dir, workers) as server, Client(server.url) as client:
             warming = spec | {"name": "warming", "search": spec["search"] | {"trials": 2 * workers}}
-            list(client.events(client.submit(warming | {"training": spec["training"] | {"epochs": 1}})["id"]))
+            list(client.events(client.submit(warming | {"training": spec["training"] | {"epochs": 2}})["id"]))
             job = client.submit(spec)
             events = [event for event in client.events(job["id"]) if event.type in ("run.started", "run.finished")]
             times = [datetime.fromisoformat(event.data["at"]) for event in events]
