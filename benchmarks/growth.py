@@ -101,7 +101,7 @@ def rewiring_share() -> dict[str, float]:
 
     with patch.object(training.Run, "_rewire", timed):
         for rewiring, epochs in ((SET(), 2), (SET(), 4)):  # the first compiles
-            spent, began = 0.0, time.perf_counter()
+            spent = 0.0
             run = training.start(family, counts, Random(), rewiring, Training(epochs=epochs, batch_size=128), split, 0)
             began = time.perf_counter()
             list(run.train())

@@ -1,8 +1,8 @@
 """What one would write without SNAS: Optuna around a masked PyTorch training. Same splits, densities, recipe and seeds.
 
 python -m benchmarks.plain_search SPEC.json DATA_DIR DENSITIES.json: trains each row of densities once, in turn, and
-prints the seconds from the first ask to the last tell; the data are loaded and warm before. `--dense N` trains the
-dense network N times instead.
+prints the seconds from the first ask to the last tell; the data are loaded and warm before. Of the job it follows the
+widths, batch norm, SGD, epochs, batch size and SET; the learning rate falls along a cosine.
 """
 
 import json
