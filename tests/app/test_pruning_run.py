@@ -12,7 +12,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy import Engine, update
 from starlette.testclient import TestClient
 
-from app import attendance, claims, database, endings, jobs, queueing, runs, tables
+from app import attendance, claims, database, endings, events, jobs, queueing, runs, tables
 from app.attendance import Attendance
 from app.jobs import Job
 from app.settings import Settings
@@ -125,8 +125,10 @@ def test_a_trial_that_is_repeated_after_the_run_trains_its_counts_without_anothe
     monkeypatch.setattr(Attendance, "begin", begin_and_die)
     job = submit(**SEARCH)
     work(worker)
-    assert states(db, job) == [(0, 1, "complete"), (1, 2, "complete"), (2, 1, "complete")]
+    assert states(db, job) == [(0, 1, "complete"), (1, 1, "complete"), (2, 1, "complete")], "the trial had not begun"
     assert (len(begun), len(killed)) == (1, 1)
+    given = [event.data["ordinal"] for event in events.after(db, 0) if event.type == "run.started"]
+    assert given == [0, 1, 1, 2]
 
 
 def test_a_worker_that_was_fenced_in_the_run_keeps_nothing_of_it(
