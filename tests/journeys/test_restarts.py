@@ -26,7 +26,7 @@ JOB: dict[str, Any] = {
     "name": "long",
     "data": {"kind": "bundled", "name": "digits", "limit": 300},
     "network": {"kind": "mlp", "widths": [16]},
-    "training": {"epochs": 500, "batch_size": 32},
+    "training": {"epochs": 2000, "batch_size": 32},  # longer than epochs wait to be stored, several times
     "search": {"trials": 1, "space": {"kind": "free", "low": 0.05, "high": 0.5}},
     "confirm": None,
 }
