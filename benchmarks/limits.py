@@ -51,6 +51,14 @@ def measured(turns: int) -> dict[str, float]:
     return {name: 1e-9 * done[name] / min(taken) for name, taken in own_times(ways, turns).items()}
 
 
+def _zeros(vectors: Vectors, count: int) -> list[Value]:
+    """Places of so many sums."""
+    places = [cgutils.alloca_once(vectors.builder, vectors.vector) for _ in range(count)]
+    for place in places:
+        vectors.builder.store(vectors.zero, place)
+    return places
+
+
 @emitted
 def _multiply_adds(typing: Any, like: Any, turns: Any) -> Any:
     return like.dtype(like, turns), _build_multiply_adds
@@ -60,9 +68,7 @@ def _build_multiply_adds(context: Value, builder: Value, signature: Value, argum
     like, turns = plain(context, builder, signature, arguments)
     vectors = Vectors(context, builder, signature.args[0])
     factor = vectors.load(like)
-    totals = [cgutils.alloca_once(builder, vectors.vector) for _ in range(CHAINS)]
-    for total in totals:
-        builder.store(vectors.zero, total)
+    totals = _zeros(vectors, CHAINS)
     with cgutils.for_range_slice(builder, INT64(0), turns, INT64(1)):
         for total in totals:
             builder.store(vectors.multiply_add(factor, factor, builder.load(total)), total)
@@ -79,9 +85,7 @@ def _build_multiply_adds_from(context: Value, builder: Value, signature: Value, 
     source, passes = plain(context, builder, signature, arguments)
     vectors = Vectors(context, builder, signature.args[0])
     factor = vectors.load(source)
-    totals = [cgutils.alloca_once(builder, vectors.vector) for _ in range(CHAINS)]
-    for total in totals:
-        builder.store(vectors.zero, total)
+    totals = _zeros(vectors, CHAINS)
     step = INT64(CHAINS * vectors.lanes)
     with (
         cgutils.for_range_slice(builder, INT64(0), passes, INT64(1)),
@@ -102,9 +106,7 @@ def _build_read_rows(context: Value, builder: Value, signature: Value, arguments
     x, rows, count = plain(context, builder, signature, arguments)
     vectors = Vectors(context, builder, signature.args[0])
     lines = ROW // BYTES
-    totals = [cgutils.alloca_once(builder, vectors.vector) for _ in range(ROWS * lines)]
-    for total in totals:
-        builder.store(vectors.zero, total)
+    totals = _zeros(vectors, ROWS * lines)
     with cgutils.for_range_slice(builder, INT64(0), count, INT64(ROWS)) as (k, _):
         for row in range(ROWS):
             number = vectors.integer(rows, builder.add(k, INT64(row)))

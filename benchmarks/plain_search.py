@@ -86,8 +86,8 @@ def train(spec: JobSpec, split: Split, densities: list[float]) -> float:
         network.train()
         for batch in torch.split(torch.randperm(len(split.train)), size):
             optimizer.zero_grad()
-            missed = functional.cross_entropy(network(split.train.x[batch]), split.train.y[batch])
-            missed.backward()  # type: ignore[no-untyped-call]
+            batch_loss = functional.cross_entropy(network(split.train.x[batch]), split.train.y[batch])
+            batch_loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
         if fraction and epoch < epochs - 1:

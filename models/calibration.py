@@ -94,8 +94,9 @@ def _linear_passes(out: int, into: int, density: float) -> tuple[Way, Way]:
 
 def _conv_passes(out: int, into: int, kernel: int, image: int, density: float) -> tuple[Way, Way]:
     def layer(storage: StorageKind) -> SparseLayer:
-        options = {"padding": kernel // 2, "density": density, "storage": storage}
-        return SparseConv2d(into, out, kernel, generator=generator(0), **options)  # type: ignore[arg-type]
+        return SparseConv2d(
+            into, out, kernel, padding=kernel // 2, density=density, storage=storage, generator=generator(0)
+        )
 
     shape = (into, image, image)
     return _passes(layer("masked"), shape), _passes(layer("compressed"), shape)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from models import crossover
 from models.data.samples import Samples
-from models.kernels import perceptron
+from models.kernels import activations, perceptron
 from models.layers import Dropout, SparseLinear
 from models.layers.compressed import Compressed
 from models.layers.sparse_arithmetic import CACHED
@@ -23,10 +23,10 @@ from models.optimizer_state import store_as
 from models.recipe import Loss
 
 _ACTIVATIONS: dict[type[nn.Module], int] = {
-    nn.ReLU: perceptron.RELU,
-    nn.Sigmoid: perceptron.SIGMOID,
-    nn.ELU: perceptron.ELU,
-    nn.SiLU: perceptron.SILU,
+    nn.ReLU: activations.RELU,
+    nn.Sigmoid: activations.SIGMOID,
+    nn.ELU: activations.ELU,
+    nn.SiLU: activations.SILU,
 }
 _LOSSES: dict[Loss, int] = {"cross_entropy": perceptron.CROSS_ENTROPY, "mse": perceptron.MSE}
 _OPTIMIZERS: dict[type[torch.optim.Optimizer], int] = {

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from models.kernels.activations import activate, slope
 from models.kernels.compiled import kernel
 from models.kernels.dropout import drop
 from models.kernels.exponential import exponential
@@ -15,7 +16,6 @@ from models.kernels.norm import normalise_rows, normalise_rows_backward
 
 Array = np.ndarray[Any, Any]
 
-RELU, SIGMOID, ELU, SILU = range(4)
 CROSS_ENTROPY, MSE = range(2)
 SGD, ADAM, ADAMW = range(3)
 
@@ -136,10 +136,10 @@ def learn(
             h = _units(active, begins[layer + 1], count, batch)
             following = _units(inputs, begins[layer + 1], count, batch)
             if network.dropouts[layer] > 0:
-                _activate(network.activations[layer], z, h)
+                activate(network.activations[layer], z, h)
                 drop(h, False, seeds[step, layer], network.dropouts[layer], following)
             else:
-                _activate(network.activations[layer], z, following)
+                activate(network.activations[layer], z, following)
 
         outputs = _units(sums, begins[layers], network.sizes[layers], batch)
         e = _units(error, 0, network.sizes[layers], batch)
@@ -172,7 +172,7 @@ def learn(
             norm_at = network.norms_at[below]
             before = _units(sums, begins[layer], width, batch)
             z = before if norm_at < 0 else _units(normed, begins[layer], width, batch)
-            _slope(network.activations[below], z, h, u)
+            slope(network.activations[below], z, h, u)
             e = _units(error, 0, width, batch)
             if norm_at >= 0:
                 normalise_rows_backward(
@@ -206,44 +206,6 @@ def _gather(x: Array, chosen: Array, a: Array) -> None:
             row = x[chosen[n]]
             for j in range(start, stop):
                 a[j, n] = row[j]
-
-
-@kernel
-def _activate(kind: int, z: Array, h: Array) -> None:
-    number = z.dtype.type
-    z, h = z.ravel(), h.ravel()
-    if kind == RELU:
-        for n in range(z.size):
-            h[n] = z[n] if z[n] > 0 or z[n] != z[n] else number(0)
-    elif kind == SIGMOID:
-        for n in range(z.size):
-            h[n] = number(1) / (number(1) + exponential(-z[n]))
-    elif kind == ELU:
-        for n in range(z.size):
-            h[n] = z[n] if z[n] > 0 else np.expm1(z[n])
-    else:
-        for n in range(z.size):
-            h[n] = z[n] / (number(1) + exponential(-z[n]))
-
-
-@kernel
-def _slope(kind: int, z: Array, h: Array, u: Array) -> None:
-    """u times the activation's slope, in place; h is what the activation gave (0 for ReLU may also be dropout's)."""
-    number = z.dtype.type
-    z, h, u = z.ravel(), h.ravel(), u.ravel()
-    if kind == RELU:
-        for n in range(u.size):
-            u[n] = u[n] if h[n] > 0 else number(0)
-    elif kind == SIGMOID:
-        for n in range(u.size):
-            u[n] *= h[n] * (number(1) - h[n])
-    elif kind == ELU:
-        for n in range(u.size):
-            u[n] *= number(1) if h[n] > 0 else h[n] + number(1)
-    else:
-        for n in range(u.size):
-            gate = number(1) / (number(1) + exponential(-z[n]))
-            u[n] *= gate * (number(1) + z[n] * (number(1) - gate))
 
 
 @kernel

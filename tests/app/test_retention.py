@@ -93,46 +93,39 @@ def test_a_job_that_is_not_over_is_kept_however_old(
     assert jobs.get(db, job.id).state == "queued"
 
 
-def test_a_job_that_is_taken_up_again_meanwhile_is_kept(
-    store: Settings,
-    db: Engine,
-    storage: RDBStorage,
-    submit: Submit,
-    hand: Hands,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def old(db: Engine, storage: RDBStorage, submit: Submit, hand: Hands) -> Job:
+    """One that ended two days ago, and of which further trials may be asked."""
     job = submit(trials=1)
     end(db, storage, hand(), job, days_ago=2)
     completed(db, job)
+    return job
+
+
+def test_a_job_that_is_taken_up_again_meanwhile_is_kept(
+    store: Settings, db: Engine, storage: RDBStorage, old: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before, close = rows(db), retention._close
 
     def closed_late(*given: Any) -> bool:
-        revisions.revise(db, job.id, {"trials": 2})
+        revisions.revise(db, old.id, {"trials": 2})
         return close(*given)
 
     monkeypatch.setattr(retention, "_close", closed_late)
     retention.clean_up(db, storage, store.state_dir, 1.0)
-    assert jobs.get(db, job.id).state == "running"
+    assert jobs.get(db, old.id).state == "running"
     assert rows(db) == before | {"events": before["events"] + 2}
-    assert [study.study_name for study in storage.get_all_studies()] == [job.study_name]
+    assert [study.study_name for study in storage.get_all_studies()] == [old.study_name]
 
 
 def test_a_job_whose_deletion_has_begun_is_not_taken_up_again(
-    store: Settings,
-    db: Engine,
-    storage: RDBStorage,
-    submit: Submit,
-    hand: Hands,
-    monkeypatch: pytest.MonkeyPatch,
+    store: Settings, db: Engine, storage: RDBStorage, old: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = submit(trials=1)
-    end(db, storage, hand(), job, days_ago=2)
-    completed(db, job)
     delete = retention._delete_study
 
     def deleted_late(*given: Any) -> None:
         with pytest.raises(jobs.JobFinished):
-            revisions.revise(db, job.id, {"trials": 2})
+            revisions.revise(db, old.id, {"trials": 2})
         delete(*given)
 
     monkeypatch.setattr(retention, "_delete_study", deleted_late)
@@ -144,13 +137,10 @@ def test_logs_that_cannot_be_deleted_are_said_and_keep_no_job(
     store: Settings,
     db: Engine,
     storage: RDBStorage,
-    submit: Submit,
-    hand: Hands,
+    old: Job,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    job = submit(trials=1)
-    end(db, storage, hand(), job, days_ago=2)
 
     def refused(folder: Path) -> None:
         raise PermissionError(f"not {folder.name}")
@@ -158,7 +148,7 @@ def test_logs_that_cannot_be_deleted_are_said_and_keep_no_job(
     monkeypatch.setattr(shutil, "rmtree", refused)
     retention.clean_up(db, storage, store.state_dir, 1.0)
     assert not any(rows(db).values())
-    assert f"not {job.id}" in caplog.text
+    assert f"not {old.id}" in caplog.text
 
 
 def test_a_deletion_that_was_cut_short_is_finished(
