@@ -4,11 +4,9 @@ Networks are N-N-N-10 perceptrons on 784 inputs, batch 128, SGD with momentum.
 """
 
 import time
-from typing import Any
 from unittest.mock import patch
 
 import matplotlib
-import numpy as np
 import torch
 
 from benchmarks.interleaved import medians
@@ -71,12 +69,7 @@ def memory(density: float) -> dict[str, float]:
             ]
             held += sum(tensor.nbytes for tensor in tensors if tensor is not None)
             if isinstance(stored, Compressed):
-                structure = stored.structure
-                arrays: list[np.ndarray[Any, Any]] = [structure.starts, structure.columns, structure.blocks]
-                if "transposed" in vars(structure):
-                    there = structure.transposed
-                    arrays += [there.starts, there.columns, there.order, there.blocks]
-                held += sum(array.nbytes for array in arrays)
+                held += stored.structure.nbytes
         found[storage] = held / sum(counts)
     return found
 

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.interleaved import Way, own_times
 from models.kernels.compiled import kernel
-from models.kernels.conv_vectors import BYTES, INT64, Value, Vectors, arrayobj, cgutils, emitted, plain
+from models.kernels.vectors import BYTES, INT64, Value, Vectors, arrayobj, cgutils, emitted, plain
 
 Array = np.ndarray[Any, Any]
 

@@ -18,6 +18,7 @@ from benchmarks.interleaved import Times, Way, own_times
 from benchmarks.jobs import keep
 from models.connections import random_connections
 from models.kernels import conv, linear
+from models.kernels.blocks import Rows
 from models.kernels.structure import Structure
 
 Array = np.ndarray[Any, Any]
@@ -46,6 +47,7 @@ def fully_connected(rows: int, width: int, turns: int) -> dict[str, Any]:
     structure = Structure.of(active.positions.numpy(), (rows, width))
     ways = _kernels(structure) | {"torch.mm": lambda: torch.mm(dense, x, out=out)}
     works = dict.fromkeys(ways, structure.nnz / (rows * width))
+    works["both gradients"] *= 2
     for count in (NEAR, 10):  # of a row: 10 are what a block leaves it at this density
         near = _near(rows, count)
         for name in ("forward", "weight gradient"):
@@ -70,19 +72,24 @@ def _kernels(structure: Structure) -> dict[str, Way]:
     x, dx = (torch.randn(structure.width, BATCH, generator=draw).numpy() for _ in range(2))
     dy, y = (torch.randn(structure.outputs, BATCH, generator=draw).numpy() for _ in range(2))
     values = torch.randn(structure.nnz, generator=draw).numpy()
-    grad, there = np.empty_like(values), structure.transposed
-    by_rows, by_columns = (structure.blocks, structure.columns), (there.blocks, there.columns, there.order)
+    grad = np.empty_like(values)
+    by_rows, by_columns = structure.by_rows(BATCH, x.itemsize), structure.by_columns(BATCH, x.itemsize)
     ways: dict[str, Way] = {
-        "forward": lambda: linear.multiply(*by_rows, values, x, values[:0], y),
-        "input gradient": lambda: linear.multiply_transposed(*by_columns, values, dy, dx),
-        "weight gradient": lambda: linear.correlate(*by_rows, x, dy, grad),
+        "forward": lambda: linear.multiply(by_rows, values, x, values[:0], y),
+        "input gradient": lambda: linear.multiply_transposed(by_columns, values, dy, dx),
+        "weight gradient": lambda: linear.correlate(by_rows, x, dy, grad),
+        "both gradients": lambda: linear.gradients(by_columns, values, x, dy, dx, grad),
     }
-    for way in ways.values():
-        way()
     dense = np.zeros((structure.outputs, structure.width), np.float32)
     dense.flat[structure.positions()] = values
-    for found, expected in ((y, dense @ x), (dx, dense.T @ dy), (grad, (dy @ x.T).flat[structure.positions()])):
-        np.testing.assert_allclose(found, expected, atol=1e-3)
+    products = dense @ x, dense.T @ dy, (dy @ x.T).flat[structure.positions()]
+    made = {"forward": (0,), "input gradient": (1,), "weight gradient": (2,), "both gradients": (1, 2)}
+    for name, numbers in made.items():
+        for out in (y, dx, grad):
+            out.fill(np.nan)
+        ways[name]()
+        for number in numbers:
+            np.testing.assert_allclose((y, dx, grad)[number], products[number], atol=1e-3)
     return ways
 
 
@@ -108,7 +115,7 @@ def convolution(density: float, turns: int) -> dict[str, Any]:
     rows = structure.starts, structure.columns
     ways["forward"] = lambda: conv.convolve(*rows, values, inner, none, y, *pairs)
     ways["input gradient"] = lambda: conv.convolve_transposed(
-        there.starts, there.columns, there.order, values, inner_dy, dx, *pairs
+        there.starts, there.rows[:-1], there.order, values, inner_dy, dx, *pairs
     )
     ways["weight gradient"] = lambda: conv.correlate(*rows, inner, inner_dy, grad, none, *pairs)
     parts = ("forward", "input gradient", "weight gradient")
@@ -141,16 +148,16 @@ def wide(turns: int) -> dict[str, Any]:
         draw = np.random.default_rng(0)
         columns = np.sort(draw.integers(0, width, (width, CONNECTIONS), dtype=np.int32), axis=1).ravel()
         starts = np.arange(width + 1) * CONNECTIONS
+        matrix = Rows(starts, np.append(columns, np.int32(0)), starts[:-1], np.arange(width, dtype=np.int32))
         x, dy, y, dx = (torch.ones(width, 32).numpy() for _ in range(4))
         values, grad = (torch.ones(columns.size).numpy() for _ in range(2))
         none = values[:0]
-        arrays = (starts, columns)
         times = own_times(
             {
                 "reading": partial(limits.read_rows, x, columns),
-                "forward": partial(linear.multiply, *arrays, values, x, none, y),
-                "input gradient": partial(linear.multiply_transposed_by_rows, *arrays, values, dy, dx),
-                "weight gradient": partial(linear.correlate, *arrays, x, dy, grad),
+                "forward": partial(linear.multiply, matrix, values, x, none, y),
+                "input gradient": partial(linear.multiply_transposed_by_rows, matrix, values, dy, dx),
+                "weight gradient": partial(linear.correlate, matrix, x, dy, grad),
             },
             turns,
         )

@@ -140,7 +140,7 @@ class FusedSteps:
         seeds = [[block.dropout.seed() if block.dropout else 0 for block in self._blocks] for _ in batches]
         losses = np.empty(len(batches))
         perceptron.learn(
-            self._network(),
+            self._network(max(map(len, batches))),
             self._recipe(),
             parameters.numpy(),
             moments.numpy(),
@@ -161,9 +161,11 @@ class FusedSteps:
         _move(norms, running, len(batches))
         return torch.from_numpy(losses)
 
-    def _network(self) -> perceptron.Network:
+    def _network(self, batch: int) -> perceptron.Network:
         structures = [cast(Compressed, block.layer.stored).structure for block in self._blocks]
-        columns = [structure.transposed for structure in structures[1:]]
+        itemsize = self._x.itemsize
+        rows = [structure.by_rows(batch, itemsize) for structure in structures]
+        columns = [structure.by_columns(batch, itemsize) for structure in structures[1:]]
         unused = np.empty(structures[0].nnz, np.int32)  # nothing asks for the gradient of the inputs
         sizes = [structures[0].width, *(structure.outputs for structure in structures)]
         values_at = [0, *accumulate(structure.nnz for structure in structures)]
@@ -178,17 +180,20 @@ class FusedSteps:
         return perceptron.Network(
             sizes=np.array(sizes),
             values_at=np.array(values_at),
-            starts_at=_offsets([structure.blocks for structure in structures]),
-            starts_t_at=np.concatenate([[0], _offsets([each.blocks for each in columns])]),
+            starts_at=_offsets([each.starts for each in rows]),
+            starts_t_at=np.concatenate([[0], _offsets([each.starts for each in columns])]),
             biases_at=np.array(biases_at),
             norms_at=np.array(norms_at),
             units_at=np.array([0, *accumulate(normed)][:-1]),
             dropouts=np.array([block.dropout.p if block.dropout else 0.0 for block in self._blocks]),
             activations=np.array(activations),
-            starts=np.concatenate([structure.blocks for structure in structures]),
-            columns=np.concatenate([structure.columns for structure in structures]),
-            starts_t=np.concatenate([np.empty(0, np.int64), *(each.blocks for each in columns)]),
-            rows=np.concatenate([unused, *(each.columns for each in columns)]),
+            starts=np.concatenate([each.starts for each in rows]),
+            columns=np.concatenate([each.columns for each in rows]),
+            places=np.concatenate([each.places for each in rows]),
+            owners=np.concatenate([each.rows for each in rows]),
+            starts_t=np.concatenate([np.empty(0, np.int64), *(each.starts for each in columns)]),
+            rows=np.concatenate([unused[:1], unused, *(each.rows for each in columns)]),
+            owners_t=np.concatenate([unused[:0], *(each.columns for each in columns)]),
             order=np.concatenate([unused, *(each.order for each in columns)]),
         )
 

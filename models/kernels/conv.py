@@ -14,8 +14,8 @@ from models.kernels.compiled import kernel
 from models.kernels.conv_pack import Numbers
 from models.kernels.conv_plan import Axis, Plan, backward_axis, forward_axis, make_plan
 from models.kernels.conv_sweep import Shape, Small, sweep, sweep_gradients
-from models.kernels.conv_vectors import BYTES
 from models.kernels.structure import LARGEST, Indices, Starts
+from models.kernels.vectors import BYTES
 
 Pair = tuple[int, int]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from numba import types
 
-from models.kernels.conv_vectors import INT64, Value, Vectors, cgutils, emitted, plain
+from models.kernels.vectors import INT64, Value, Vectors, cgutils, emitted, plain
 
 
 @emitted

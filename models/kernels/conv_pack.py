@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from models.kernels.compiled import kernel
 from models.kernels.conv_lines import clear, copy_in, copy_out
 from models.kernels.conv_plan import Integers, Plan, count_tiles, count_vectors
-from models.kernels.conv_vectors import BYTES, LINES, QUADS
+from models.kernels.vectors import BYTES, LINES, QUADS
 
 Numbers = NDArray[np.floating]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.kernels.compiled import kernel
-from models.kernels.conv_vectors import LINES, QUADS
+from models.kernels.vectors import LINES, QUADS
 
 Integers = NDArray[np.int64]
 

@@ -17,8 +17,8 @@ from models.kernels.conv_tiles import (
     correlate_tile,
     gather,
 )
-from models.kernels.conv_vectors import LINES, QUADS
 from models.kernels.structure import Indices, Starts
+from models.kernels.vectors import LINES, QUADS
 
 Small = NDArray[np.int16]
 Shape = tuple[int, int, int, int]

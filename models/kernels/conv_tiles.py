@@ -12,7 +12,7 @@ from typing import Any
 
 from numba import types
 
-from models.kernels.conv_vectors import INT64, LINES, QUADS, Value, Vectors, cgutils, emitted, plain
+from models.kernels.vectors import INT64, LINES, QUADS, Value, Vectors, cgutils, each, emitted, opaque, plain
 
 TILE = 3 * QUADS + 2
 OUTSIDE, INSIDE = 0, -1  # of half a quad, in `masks`: none or all of its lanes
@@ -201,9 +201,11 @@ def _build_correlate(context: Value, builder: Value, signature: Value, arguments
         # Two sums for each of four connections: as many as the processor can have under way, if they take turns.
         totals: list[Value] = [None] * 8
         for k, y in enumerate(ys):
-            for connection in range(4):
-                place = vectors.plus(vectors.at(quads[k // 4], offsets_of_four[connection]), k % 4)
-                x, which = _load(vectors, place, masks_of_four[connection], k), 2 * connection + k % 2
+            if k % 4 == 0:
+                places = [opaque(builder, vectors.at(quads[k // 4], offset)) for offset in offsets_of_four]
+            for connection, place in enumerate(places):
+                x = _load(vectors, vectors.plus(place, k % 4), masks_of_four[connection], k)
+                which = 2 * connection + k % 2
                 totals[which] = builder.fmul(x, y) if k < 2 else vectors.multiply_add(x, y, totals[which])
         sums = vectors.four_sums(*(vectors.add_apart(*totals[2 * k : 2 * k + 2]) for k in range(4)))
         place, mask = vectors.at(grad, p), vectors.below(left, 4)
@@ -228,12 +230,14 @@ def _add_connections(
 ) -> None:
     builder = vectors.builder
     quads = [vectors.at(source, place) for place in vectors.integers(tile, 0, QUADS)]
-    with cgutils.for_range_slice(builder, begin, end, INT64(1)) as (p, _):
+    for p in each(builder, begin, end, 1):
         offset = vectors.integer(offsets, p)
         value = vectors.splat(builder.load(vectors.at(values, p)), vectors.lanes)
         masks = _masks(vectors, border, p)
         for k, total in enumerate(totals):
-            x = _load(vectors, vectors.plus(vectors.at(quads[k // 4], offset), k % 4), masks, k)
+            if k % 4 == 0:
+                quad = opaque(builder, vectors.at(quads[k // 4], offset))
+            x = _load(vectors, vectors.plus(quad, k % 4), masks, k)
             builder.store(vectors.multiply_add(value, x, builder.load(total)), total)
 
 

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from models.kernels.activations import activate, slope
+from models.kernels.blocks import Columns, Rows
 from models.kernels.compiled import kernel
 from models.kernels.dropout import drop
 from models.kernels.exponential import exponential
-from models.kernels.linear import correlate, multiply, multiply_transposed
+from models.kernels.linear import correlate, gradients, multiply
 from models.kernels.norm import normalise_rows, normalise_rows_backward
 
 Array = np.ndarray[Any, Any]
@@ -24,8 +25,9 @@ class Network(NamedTuple):
     """Layers l = 0 ... L - 1; `..._at[l]` is where what belongs to layer l begins.
 
     sizes       [L + 1]  units, inputs first
-    values_at   [L + 1]  in parameters, `columns`, `rows` and `order`
-    starts_at   [L + 1]  in `starts`, which are in blocks;  starts_t_at [L + 1]  in `starts_t`
+    values_at   [L + 1]  in parameters and `order`; in `columns` and `rows` each layer has one number more
+    starts_at   [L + 1]  in `starts`; `places` and `owners`, the rows, have one number less in each layer
+    starts_t_at [L + 1]  in `starts_t`; `owners_t`, the columns, have one less in each layer but the first, with none
     biases_at   [L]      in parameters; -1 where there is none
     norms_at    [L]      weights of the batch norm in parameters, its biases behind them; -1 where there is none
     units_at    [L]      in the running statistics
@@ -44,9 +46,12 @@ class Network(NamedTuple):
     activations: Array
     starts: Array
     columns: Array
+    places: Array
+    owners: Array
     starts_t: Array
     rows: Array
     order: Array
+    owners_t: Array
 
 
 class Recipe(NamedTuple):
@@ -114,9 +119,7 @@ def learn(
             z = _units(sums, begins[layer + 1], count, batch)
             at, bias_at, norm_at = network.values_at[layer], network.biases_at[layer], network.norms_at[layer]
             bias = nothing if bias_at < 0 else parameters[bias_at : bias_at + count]
-            starts = network.starts[network.starts_at[layer] : network.starts_at[layer + 1]]
-            end = network.values_at[layer + 1]
-            multiply(starts, network.columns[at:end], parameters[at:end], a, bias, z)
+            multiply(_by_rows(network, layer), parameters[at : network.values_at[layer + 1]], a, bias, z)
             if layer == layers - 1:
                 break
             if norm_at >= 0:
@@ -154,16 +157,14 @@ def learn(
             e = _units(error, 0, count, batch)
             a = _units(inputs, begins[layer], width, batch)
             at, end, bias_at = network.values_at[layer], network.values_at[layer + 1], network.biases_at[layer]
-            starts = network.starts[network.starts_at[layer] : network.starts_at[layer + 1]]
-            correlate(starts, network.columns[at:end], a, e, gradient[at:end])
             if bias_at >= 0:
                 for unit in range(count):
                     gradient[bias_at + unit] = e[unit].sum()
             if layer == 0:
+                correlate(_by_rows(network, layer), a, e, gradient[at:end])
                 break
             u = _units(upward, 0, width, batch)
-            starts_t = network.starts_t[network.starts_t_at[layer] : network.starts_t_at[layer + 1]]
-            multiply_transposed(starts_t, network.rows[at:end], network.order[at:end], parameters[at:end], e, u)
+            gradients(_by_columns(network, layer), parameters[at:end], a, e, u, gradient[at:end])
             below = layer - 1
             h = a
             if network.dropouts[below] > 0:
@@ -189,6 +190,22 @@ def learn(
                 error, upward = upward, error
 
         _descend(recipe, parameters, gradient, moments, rates[step], done + step + 1)
+
+
+@kernel
+def _by_rows(network: Network, layer: int) -> Rows:
+    begin, end = network.starts_at[layer], network.starts_at[layer + 1]
+    columns = network.columns[network.values_at[layer] + layer : network.values_at[layer + 1] + layer + 1]
+    pieces = slice(begin - layer, end - layer - 1)
+    return Rows(network.starts[begin:end], columns, network.places[pieces], network.owners[pieces])
+
+
+@kernel
+def _by_columns(network: Network, layer: int) -> Columns:
+    begin, end = network.values_at[layer], network.values_at[layer + 1]
+    at, to = network.starts_t_at[layer], network.starts_t_at[layer + 1]
+    rows, owners = network.rows[begin + layer : end + layer + 1], network.owners_t[at - layer + 1 : to - layer]
+    return Columns(network.starts_t[at:to], rows, network.order[begin:end], owners)
 
 
 @kernel

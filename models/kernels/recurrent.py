@@ -2,7 +2,7 @@
 
 T steps of n sequences, H units, G = 4 (LSTM) or 3 (GRU) gates of H units each, in torch's order.
 
-starts, columns, values  the recurrent weights [G * H, H], as in `linear`;  bias [G * H]
+matrix, values  the recurrent weights [G * H, H], as in `linear`;  bias [G * H]
 inputs    [G * H, T, n]  what the gates get from below, their bias included
 hidden    [H, n]         before the first step, and so is cell
 outputs   [H, T, n]
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from models.kernels.blocks import Rows
 from models.kernels.compiled import kernel
 from models.kernels.exponential import exponential
 from models.kernels.linear import multiply
@@ -33,8 +34,7 @@ def filled(sequences: int, itemsize: int) -> int:
 
 @kernel
 def lstm(
-    starts: Array,
-    columns: Array,
+    matrix: Rows,
     values: Array,
     bias: Array,
     inputs: Array,
@@ -50,7 +50,7 @@ def lstm(
     before = _fill(hidden, wide)
     state, last = before.reshape(-1), _fill(cell, wide).reshape(-1)
     for t in range(steps):
-        multiply(starts, columns, values, before, bias, gates[t])
+        multiply(matrix, values, before, bias, gates[t])
         _add(inputs, t, gates[t])
         now, memory = gates[t].reshape(-1), cells[t].reshape(-1)
         enter, forget, new, out = now[:size], now[size : 2 * size], now[2 * size : 3 * size], now[3 * size :]
@@ -67,8 +67,7 @@ def lstm(
 
 @kernel
 def lstm_backward(
-    starts: Array,
-    rows: Array,
+    matrix: Rows,
     values: Array,
     gates: Array,
     cells: Array,
@@ -78,7 +77,7 @@ def lstm_backward(
     dcell: Array,
     dinputs: Array,
 ) -> None:
-    """starts, rows, values  the recurrent weights by columns
+    """matrix, values  the recurrent weights' transpose
 
     dhidden, dcell  [H, n]  of the loss by the state after the last step; become those by the state before the first
     dinputs         [4 * H, T, n]
@@ -105,14 +104,13 @@ def lstm_backward(
             dnew[k] = dc * i * (one - g * g)
             dout[k] = dh * squashed * o * (one - o)
         dinputs[:, t] = dgates[:, :batch]
-        multiply(starts, rows, values, dgates, values[:0], dbefore)
+        multiply(matrix, values, dgates, values[:0], dbefore)
     dhidden[:], dcell[:] = dbefore[:, :batch], dlast[:, :batch]
 
 
 @kernel
 def gru(
-    starts: Array,
-    columns: Array,
+    matrix: Rows,
     values: Array,
     bias: Array,
     inputs: Array,
@@ -128,7 +126,7 @@ def gru(
     before = _fill(hidden, wide)
     state = before.reshape(-1)
     for t in range(steps):
-        multiply(starts, columns, values, before, bias, gates[t])
+        multiply(matrix, values, before, bias, gates[t])
         products[t] = gates[t, 2 * units :]
         _add(inputs[: 2 * units], t, gates[t, : 2 * units])
         gates[t, 2 * units :, :batch] = inputs[2 * units :, t]
@@ -144,8 +142,7 @@ def gru(
 
 @kernel
 def gru_backward(
-    starts: Array,
-    rows: Array,
+    matrix: Rows,
     values: Array,
     gates: Array,
     products: Array,
@@ -156,7 +153,7 @@ def gru_backward(
     dinputs: Array,
     dproducts: Array,
 ) -> None:
-    """starts, rows, values  the recurrent weights by columns
+    """matrix, values  the recurrent weights' transpose
 
     dhidden    [H, n]         of the loss by the state after the last step; becomes that by the state before the first
     dinputs    [3 * H, T, n]
@@ -185,7 +182,7 @@ def gru_backward(
         for k in range(size):
             dnew[k] *= reset[k]
         dproducts[:, t] = dgates[:, :batch]
-        multiply(starts, rows, values, dgates, values[:0], dbefore)
+        multiply(matrix, values, dgates, values[:0], dbefore)
         dbefore += through
     dhidden[:] = dbefore[:, :batch]
 

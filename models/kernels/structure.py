@@ -1,14 +1,14 @@
-"""Where the active weights of one tensor are: compressed rows, and on request the same by columns."""
+"""Where the active weights of one tensor are, and the orders in which products want to know it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.kernels.blocks import WINDOW, Columns, Rows, by_columns, by_rows, count_for_columns, count_for_rows
 from models.kernels.compiled import kernel
-from models.kernels.linear import blocks
 
 LARGEST = np.iinfo(np.int32).max
 
@@ -17,38 +17,20 @@ Starts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Transposed:
-    """The active weights input by input: those of a matrix [inputs, outputs * area].
-
-    starts   int64 [inputs + 1]  of each row within the two below
-    columns  int32 [nnz]         ascending within a row
-    order    int32 [nnz]         place of the same weight in the order of `Structure`
-    """
-
-    width: int
-    starts: Starts
-    columns: Indices
-    order: Indices
-
-    @cached_property
-    def blocks(self) -> Starts:
-        """The starts as multiplication wants them."""
-        return blocks(self.starts, self.columns, self.width)
-
-
-@dataclass(frozen=True, eq=False)
 class Structure:
     """The active weights output by output: those of a matrix [outputs, width], width = inputs * area.
 
-    area     places of a kernel: 1 in a fully connected layer, height * width in a convolution
-    starts   int64 [outputs + 1]  of each row within `columns`
-    columns  int32 [nnz]          ascending within a row
+    area    places of a kernel: 1 in a fully connected layer, height * width in a convolution
+    starts  int64 [outputs + 1]  of each row within `padded`
+    padded  int32 [nnz + 1]      columns, ascending within a row, and one number more
     """
 
     area: int
     width: int
     starts: Starts
-    columns: Indices
+    padded: Indices
+    _rows: dict[str, tuple[int, Rows]] = field(default_factory=dict, init=False, repr=False)
+    _columns: dict[int, Columns] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, positions: NDArray[np.int64], shape: tuple[int, ...]) -> "Structure":
@@ -60,9 +42,9 @@ class Structure:
         area = prod(kernel_size)
         if max(inputs * area, outputs * area, positions.size) > LARGEST:
             raise ValueError(f"shape {shape} with {positions.size} active weights is not allowed; at most {LARGEST}")
-        starts, columns = np.empty(outputs + 1, np.int64), np.empty(positions.size, np.int32)
-        _compress(positions, inputs * area, starts, columns)
-        return cls(area, inputs * area, starts, columns)
+        starts, padded = np.empty(outputs + 1, np.int64), np.zeros(positions.size + 1, np.int32)
+        _compress(positions, inputs * area, starts, padded)
+        return cls(area, inputs * area, starts, padded)
 
     @property
     def outputs(self) -> int:
@@ -70,25 +52,59 @@ class Structure:
 
     @property
     def nnz(self) -> int:
-        return self.columns.size
+        return self.padded.size - 1
+
+    @property
+    def columns(self) -> Indices:
+        """int32 [nnz]: ascending within a row."""
+        return self.padded[:-1]
 
     def positions(self) -> NDArray[np.int64]:
         """int64 [nnz]: flat, row-major, ascending."""
         positions = np.empty(self.nnz, np.int64)
-        _flatten(self.starts, self.columns, self.width, positions)
+        _flatten(self.starts, self.padded, self.width, positions)
         return positions
 
     @cached_property
-    def blocks(self) -> Starts:
-        """The starts as multiplication wants them."""
-        return blocks(self.starts, self.columns, self.width)
+    def plain(self) -> Rows:
+        """Row after row."""
+        return Rows(self.starts, self.padded, self.starts[:-1], np.arange(self.outputs, dtype=np.int32))
 
     @cached_property
-    def transposed(self) -> Transposed:
-        starts = np.zeros(self.width // self.area + 1, np.int64)
-        columns, order = np.empty_like(self.columns), np.empty_like(self.columns)
-        _transpose(self.starts, self.columns, self.area, starts, columns, order)
-        return Transposed(self.outputs * self.area, starts, columns, order)
+    def transposed(self) -> Columns:
+        """A matrix [inputs, outputs * area], input after input."""
+        return by_columns(self.starts, self.padded, self.width // self.area, self.area, 1, 1)
+
+    @property
+    def nbytes(self) -> int:
+        """With all orders made so far."""
+        orders = [vars(self)[name] for name in ("plain", "transposed") if name in vars(self)]
+        orders += [*(rows for _, rows in self._rows.values()), *self._columns.values()]
+        arrays = [self.starts, self.padded, *(array for order in orders for array in order)]
+        # Some are the same, or a part of another.
+        return sum({array.ctypes.data: array.nbytes for array in sorted(arrays, key=len)}.values())
+
+    def by_rows(self, batch: int, itemsize: int, use: str = "products") -> Rows:
+        """For products with as large a batch, of numbers of so many bytes; right for any.
+
+        use  what asks for other batches in between: for each the last made is kept
+        """
+        blocks = count_for_rows(self.outputs, self.width, self.nnz, batch, itemsize)
+        if blocks == 0:
+            return self.plain
+        if use not in self._rows or self._rows[use][0] != blocks:
+            self._rows[use] = blocks, by_rows(self.starts, self.padded, self.width, blocks)
+        return self._rows[use][1]
+
+    def by_columns(self, batch: int, itemsize: int) -> Columns:
+        """The same of the transpose; of a fully connected layer."""
+        blocks = count_for_columns(self.outputs, self.width, self.nnz, batch, itemsize)
+        if blocks == 0:
+            return self.transposed
+        if blocks not in self._columns:
+            self._columns.clear()
+            self._columns[blocks] = by_columns(self.starts, self.padded, self.width, 1, blocks, WINDOW)
+        return self._columns[blocks]
 
 
 @kernel
@@ -108,24 +124,3 @@ def _flatten(starts: Starts, columns: Indices, width: int, positions: NDArray[np
     for row in range(starts.size - 1):
         for p in range(starts[row], starts[row + 1]):
             positions[p] = row * width + columns[p]
-
-
-@kernel
-def _transpose(
-    starts: Starts, columns: Indices, area: int, starts_t: Starts, columns_t: Indices, order: Indices
-) -> None:
-    """Counts the weights of each input, then deals them out: two passes, whatever the order of columns."""
-    for column in columns:
-        starts_t[column // area + 1] += 1
-    for row in range(starts_t.size - 1):
-        starts_t[row + 1] += starts_t[row]
-    for row in range(starts.size - 1):
-        for p in range(starts[row], starts[row + 1]):
-            source = columns[p] // area
-            place = starts_t[source]
-            columns_t[place], order[place] = row * area + columns[p] - source * area, p
-            starts_t[source] = place + 1
-    # Each start has moved on to the next one's place.
-    for row in range(starts_t.size - 1, 0, -1):
-        starts_t[row] = starts_t[row - 1]
-    starts_t[0] = 0

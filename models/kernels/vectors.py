@@ -1,306 +1,186 @@
-"""The inner loops of sparse multiplication, in LLVM's own vectors: the sums of one row stay in registers.
+"""Vectors of numbers in LLVM's own language: what the inner loops are written with."""
 
-A vector is one cache line of numbers; LLVM maps it to one, two or four registers of the machine at hand. Numba's loops
-would be vectorised too, but with half the width the machine has, and with each partial sum stored and read back.
-
-Each function works on as many vectors of the batch as `wide` says: WIDEST, half of that, and so on down to one. Arrays
-are one-dimensional, and x[at + c * stride:] is where the numbers of feature c begin. None of them checks a bound.
-"""
-
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import numba.core.cgutils
+import numba.np.arrayobj
 from llvmlite import binding, ir
 from numba import types
 from numba.extending import intrinsic
 
-LINE = 64  # bytes
+FEATURES = binding.get_host_cpu_features()
+WIDE = bool(FEATURES.get("avx512f"))
+FUSED = bool(FEATURES.get("fma"))
 
-# The widest tile, in vectors, whose sums leave registers free for all else: AVX-512 has 32 of one line each, the
-# others 16 of half a line, or 32 of a quarter.
-WIDEST = 8 if binding.get_host_cpu_features().get("avx512f") else 4
+LINE = 64  # bytes of the cache
+BYTES = 64 if WIDE else 32  # of a register
+QUADS = 4 if WIDE else 2  # in a tile: its sums fill half of the registers
+LINES = 4 * QUADS  # vectors in a tile
 
-_INT32, _INT64 = ir.IntType(32), ir.IntType(64)
-_ANY_ORDER = ("reassoc", "nsz", "contract")
+Value = Any  # of LLVM, which is not typed
+cgutils: Any = numba.core.cgutils  # nor are these
+arrayobj: Any = numba.np.arrayobj
 
-Build = Callable[..., Any]
-
-cgutils: Any = numba.core.cgutils  # which is not typed
+INT16, INT32, INT64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
 
-def _emitted(emit: Build) -> Build:
+def emitted(emit: Callable[..., Value]) -> Callable[..., Any]:
     """A function for kernels to call, whose code `emit` writes; it gets a typing context before the arguments."""
-    return cast(Build, intrinsic(emit))
+    return cast(Callable[..., Any], intrinsic(emit))
 
 
-@_emitted
-def accumulate(
-    typing: Any,
-    wide: Any,
-    columns: Any,
-    order: Any,
-    values: Any,
-    begin: Any,
-    end: Any,
-    x: Any,
-    at: Any,
-    stride: Any,
-    fresh: Any,
-    initial: Any,
-    y: Any,
-    to: Any,
-) -> Any:
-    """y[to:] = initial if fresh else y[to:], plus values[p] * x[at + columns[p] * stride:] for each p of begin:end.
+def plain(context: Value, builder: Value, signature: Value, arguments: Value) -> list[Value]:
+    """The arguments, arrays as the address of their first number, tuples as lists of such, None as None."""
 
-    order  where the value of each p is, or None if it is at p itself
-    """
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        wide, columns, order, values, begin, end, x, at, stride, fresh, initial, y, to = _pointers(
-            context, builder, signature, arguments
-        )
-        x, y = builder.gep(x, [at]), builder.gep(y, [to])
-        vector = _vector(context, signature)
-        for count in _each_width(builder, wide):
-            sums = [cgutils.alloca_once(builder, vector) for _ in range(count)]
-            with builder.if_else(fresh) as (from_initial, from_y):
-                with from_initial:
-                    for total in sums:
-                        builder.store(_broadcast(builder, initial, vector), total)
-                with from_y:
-                    for k, total in enumerate(sums):
-                        builder.store(_load(builder, y, k, vector), total)
-
-            def add(p: Any, sums: Any = sums) -> None:
-                source = builder.gep(x, [builder.mul(_index(builder, columns, p), stride)])
-                place = p if order is None else _index(builder, order, p)
-                value = _broadcast(builder, builder.load(builder.gep(values, [place])), vector)
-                for k, total in enumerate(sums):
-                    more = _multiply_add(builder, value, _load(builder, source, k, vector), builder.load(total))
-                    builder.store(more, total)
-
-            _by_fours(builder, begin, end, _four_times(builder, add), add)
-            for k, total in enumerate(sums):
-                _store(builder, builder.load(total), y, k)
-        return context.get_dummy_value()
-
-    return types.void(wide, columns, order, values, begin, end, x, at, stride, fresh, initial, y, to), build
-
-
-@_emitted
-def scatter(
-    typing: Any,
-    wide: Any,
-    columns: Any,
-    values: Any,
-    begin: Any,
-    end: Any,
-    y: Any,
-    to: Any,
-    x: Any,
-    at: Any,
-    stride: Any,
-) -> Any:
-    """x[at + columns[p] * stride:] += values[p] * y[to:] for each p of begin:end."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        wide, columns, values, begin, end, y, to, x, at, stride = _pointers(context, builder, signature, arguments)
-        x, y = builder.gep(x, [at]), builder.gep(y, [to])
-        vector = _vector(context, signature)
-        for count in _each_width(builder, wide):
-            fixed = [_load(builder, y, k, vector) for k in range(count)]
-
-            def add(p: Any, fixed: Any = fixed) -> None:
-                target = builder.gep(x, [builder.mul(_index(builder, columns, p), stride)])
-                value = _broadcast(builder, builder.load(builder.gep(values, [p])), vector)
-                for k, along in enumerate(fixed):
-                    _store(builder, _multiply_add(builder, value, along, _load(builder, target, k, vector)), target, k)
-
-            _by_fours(builder, begin, end, _four_times(builder, add), add)
-        return context.get_dummy_value()
-
-    return types.void(wide, columns, values, begin, end, y, to, x, at, stride), build
-
-
-@_emitted
-def correlate(
-    typing: Any,
-    wide: Any,
-    columns: Any,
-    begin: Any,
-    end: Any,
-    x: Any,
-    at: Any,
-    stride: Any,
-    y: Any,
-    to: Any,
-    fresh: Any,
-    skip: Any,
-    products: Any,
-) -> Any:
-    """products[p] = 0 if fresh else products[p], plus <y[to:], x[at + columns[p] * stride:]>, for each p of begin:end.
-
-    skip  how many numbers at the beginning do not count; all of them do where there is more than one vector
-    """
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        wide, columns, begin, end, x, at, stride, y, to, fresh, skip, products = _pointers(
-            context, builder, signature, arguments
-        )
-        x, y = builder.gep(x, [at]), builder.gep(y, [to])
-        vector = _vector(context, signature)
-        lanes = ir.VectorType(_INT64, vector.count)
-        numbers = ir.Constant(lanes, list(range(vector.count)))
-        counts = builder.icmp_signed(">=", numbers, _broadcast(builder, skip, lanes))
-
-        def put(total: Any, p: Any) -> None:
-            place = builder.gep(products, [p])
-            if isinstance(total.type, ir.VectorType):
-                place = builder.bitcast(place, total.type.as_pointer())
-            align = _size(total.type)
-            old = builder.select(fresh, ir.Constant(total.type, None), builder.load(place, align=align))
-            builder.store(builder.fadd(total, old), place, align=align)
-
-        for count in _each_width(builder, wide):
-            fixed = [_load(builder, y, k, vector) for k in range(count)]
-
-            def multiply(places: Sequence[Any], fixed: Any = fixed) -> list[Any]:
-                # In turns: the additions of one wait for each other.
-                sources = [builder.gep(x, [builder.mul(_index(builder, columns, p), stride)]) for p in places]
-                totals = [ir.Constant(vector, None)] * len(places)
-                for k, along in enumerate(fixed):
-                    for q, source in enumerate(sources):
-                        totals[q] = _multiply_add(builder, along, _load(builder, source, k, vector), totals[q])
-                if len(fixed) > 1:
-                    return totals
-                # Not products with zero: what is skipped may be infinite.
-                return [builder.select(counts, total, ir.Constant(vector, None)) for total in totals]
-
-            def one(p: Any, multiply: Any = multiply) -> None:
-                (total,) = multiply([p])
-                put(builder.extract_element(_fold(builder, total, 1), ir.Constant(_INT32, 0)), p)
-
-            def four(p: Any, multiply: Any = multiply) -> None:
-                a, b, c, d = multiply([builder.add(p, ir.Constant(_INT64, k)) for k in range(4)])
-                total = _interleave(builder, _interleave(builder, a, b), _interleave(builder, c, d))
-                put(_fold(builder, total, 4), p)
-
-            _by_fours(builder, begin, end, four, one)
-        return context.get_dummy_value()
-
-    return types.void(wide, columns, begin, end, x, at, stride, y, to, fresh, skip, products), build
-
-
-@_emitted
-def prefetch(typing: Any, array: Any, place: Any) -> Any:
-    """Asks for the cache line of array[place], which need not exist."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array, place = _pointers(context, builder, signature, arguments)
-        byte = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, _INT32, _INT32, _INT32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        address = builder.bitcast(builder.gep(array, [place]), byte)
-        builder.call(function, [address, *(ir.Constant(_INT32, k) for k in (0, 3, 1))])  # to read, soon again, data
-        return context.get_dummy_value()
-
-    return types.void(array, place), build
-
-
-def _pointers(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
-    """The arguments: of an array the address of its first number, of None None."""
-
-    def pointer(kind: Any, argument: Any) -> Any:
+    def pointer(kind: Value, argument: Value) -> Value:
         if isinstance(kind, types.Array):
-            return context.make_array(kind)(context, builder, argument).data
+            return arrayobj.make_array(kind)(context, builder, argument).data
+        if isinstance(kind, types.BaseTuple):
+            return [
+                pointer(inner, builder.extract_value(argument, k)) for k, inner in enumerate(cast(Value, kind).types)
+            ]
         return None if isinstance(kind, types.NoneType) else argument
 
     return [pointer(*both) for both in zip(signature.args, arguments, strict=True)]
 
 
-def _each_width(builder: Any, wide: Any) -> Iterator[int]:
-    """Code for each number of vectors; that for `wide` is run."""
-    count = WIDEST
-    while count > 0:
-        with builder.if_then(builder.icmp_signed("==", wide, ir.Constant(wide.type, count))):
-            yield count
-        count //= 2
+def each(builder: Value, begin: Value, end: Value, step: int) -> Iterator[Value]:
+    """Code for each number from begin to end, of which there may be none.
+
+    LLVM cannot see how often: it would go two connections at a time, and the one left would be a branch of its own.
+    """
+    body, after = builder.append_basic_block("body"), builder.append_basic_block("after")
+    before = builder.block
+    builder.cbranch(builder.icmp_signed("<", begin, end), body, after)
+    builder.position_at_end(body)
+    number = builder.phi(INT64)
+    number.add_incoming(begin, before)
+    yield number
+    following = opaque(builder, builder.add(number, INT64(step)))
+    number.add_incoming(following, builder.block)
+    builder.cbranch(builder.icmp_signed("<", following, end), body, after)
+    builder.position_at_end(after)
 
 
-def _by_fours(builder: Any, begin: Any, end: Any, four: Build, one: Build) -> None:
-    """Calls four(p) for every fourth p of begin:end, then one(p) for the up to three left."""
-    whole = builder.add(begin, builder.and_(builder.sub(end, begin), ir.Constant(_INT64, -4)))
-    with cgutils.for_range_slice(builder, begin, whole, ir.Constant(_INT64, 4), _INT64) as (p, _):
-        four(p)
-    with cgutils.for_range_slice(builder, whole, end, ir.Constant(_INT64, 1), _INT64) as (p, _):
-        one(p)
+def opaque(builder: Value, value: Value) -> Value:
+    """The value, in a register; what LLVM knows of it ends here."""
+    return builder.asm(ir.FunctionType(value.type, [value.type]), "", "=r,0", [value], False)
 
 
-def _four_times(builder: Any, one: Build) -> Build:
-    def four(p: Any) -> None:
-        for k in range(4):
-            one(builder.add(p, ir.Constant(_INT64, k)))
+class Vectors:
+    """Vectors of one kind of number: as many bytes each, those of a register or a power of two of them."""
 
-    return four
+    def __init__(self, context: Value, builder: Value, array: Value, width: int = BYTES) -> None:
+        self.builder, self.number = builder, context.get_data_type(array.dtype)
+        self.size = 4 if isinstance(self.number, ir.FloatType) else 8
+        self.lanes = width // self.size
+        self.vector = ir.VectorType(self.number, self.lanes)
+        self.zero = ir.Constant(self.vector, None)
 
+    def at(self, data: Value, offset: Value) -> Value:
+        return self.builder.gep(data, [offset])
 
-def _vector(context: Any, signature: Any) -> ir.VectorType:
-    """A line of the floating-point numbers that the arrays hold."""
-    number = next(kind.dtype for kind in signature.args if isinstance(getattr(kind, "dtype", None), types.Float))
-    return ir.VectorType(context.get_data_type(number), LINE * 8 // number.bitwidth)
+    def plus(self, data: Value, vectors: int) -> Value:
+        return self.at(data, INT64(vectors * self.lanes))
 
+    def integer(self, data: Value, place: Value | int) -> Value:
+        """data[place], as 64 bits."""
+        value = self.builder.load(self.at(data, INT64(place) if isinstance(place, int) else place))
+        return value if value.type.width == 64 else self.builder.sext(value, INT64)
 
-def _size(kind: Any) -> int:
-    """Bytes of one number: all the alignment that arrays promise."""
-    number = kind.element if isinstance(kind, ir.VectorType) else kind
-    return 4 if isinstance(number, ir.FloatType) else 8
+    def integers(self, data: Value, first: int, count: int) -> list[Value]:
+        return [self.integer(data, first + k) for k in range(count)]
 
+    def splat(self, value: Value, lanes: int) -> Value:
+        vector = ir.VectorType(value.type, lanes)
+        first = self.builder.insert_element(ir.Constant(vector, ir.Undefined), value, INT32(0))
+        return self.shuffle(first, first, [0] * lanes)
 
-def _load(builder: Any, pointer: Any, k: int, vector: ir.VectorType) -> Any:
-    address = builder.gep(pointer, [ir.Constant(_INT64, k * vector.count)])
-    return builder.load(builder.bitcast(address, vector.as_pointer()), align=_size(vector))
+    def shuffle(self, a: Value, b: Value, lanes: list[int]) -> Value:
+        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(INT32, len(lanes)), lanes))
 
+    def load(self, data: Value) -> Value:
+        return self.builder.load(self.builder.bitcast(data, self.vector.as_pointer()), align=self.size)
 
-def _store(builder: Any, value: Any, pointer: Any, k: int) -> None:
-    address = builder.gep(pointer, [ir.Constant(_INT64, k * value.type.count)])
-    builder.store(value, builder.bitcast(address, value.type.as_pointer()), align=_size(value.type))
+    def store(self, value: Value, data: Value) -> None:
+        self.builder.store(value, self.builder.bitcast(data, self.vector.as_pointer()), align=self.size)
 
+    def prefetch(self, data: Value) -> None:
+        """Asks for the cache line of an address, at which there need be nothing."""
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, INT32, INT32, INT32])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        read, soon, of_data = INT32(0), INT32(3), INT32(1)
+        self.builder.call(function, [self.builder.bitcast(data, byte), read, soon, of_data])
 
-def _index(builder: Any, array: Any, p: Any) -> Any:
-    return builder.sext(builder.load(builder.gep(array, [p])), _INT64)
+    def below(self, count: Value, lanes: int) -> Value:
+        """Which lanes are below `count`, which may be anything."""
+        fewer = self.builder.icmp_signed("<", count, INT64(lanes))
+        count = self.builder.trunc(self.builder.select(fewer, count, INT64(lanes)), INT32)
+        numbers = ir.Constant(ir.VectorType(INT32, lanes), list(range(lanes)))
+        return self.builder.icmp_signed("<", numbers, self.splat(count, lanes))
 
+    def bits(self, masks: Value, place: Value) -> Value:
+        """The lanes whose bits are set in the 16 of masks[place]."""
+        bits = self.builder.load(self.at(masks, place))
+        if self.lanes < 16:
+            bits = self.builder.trunc(bits, ir.IntType(self.lanes))
+        return self.builder.bitcast(bits, ir.VectorType(ir.IntType(1), self.lanes))
 
-def _broadcast(builder: Any, number: Any, vector: ir.VectorType) -> Any:
-    alone = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(_INT32, 0))
-    return _shuffle(builder, alone, alone, [0] * vector.count)
+    def load_some(self, data: Value, mask: Value) -> Value:
+        """0 in all other lanes, whose memory is not touched."""
+        vector = ir.VectorType(self.number, mask.type.count)
+        pointer = self.builder.bitcast(data, vector.as_pointer())
+        kind = ir.FunctionType(vector, [pointer.type, INT32, mask.type, vector])
+        load = self._intrinsic("masked.load", kind, vector, ".p0")
+        return self.builder.call(load, [pointer, INT32(self.size), mask, ir.Constant(vector, None)])
 
+    def store_some(self, value: Value, data: Value, mask: Value) -> None:
+        pointer = self.builder.bitcast(data, value.type.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [value.type, pointer.type, INT32, mask.type])
+        store = self._intrinsic("masked.store", kind, value.type, ".p0")
+        self.builder.call(store, [value, pointer, INT32(self.size), mask])
 
-def _shuffle(builder: Any, a: Any, b: Any, places: Sequence[int]) -> Any:
-    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_INT32, len(places)), places))
+    def add(self, a: Value, b: Value) -> Value:
+        return self.builder.fadd(a, b)
 
+    def multiply_add(self, a: Value, b: Value, c: Value) -> Value:
+        """a * b + c; where the processor can do it at once, sums are taken in the order written here."""
+        if not FUSED:
+            return self.builder.fadd(self.builder.fmul(a, b), c)
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        return self.builder.call(self._intrinsic("fma", kind, self.vector), [a, b, c])
 
-def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    name = f"llvm.fmuladd.v{a.type.count}f{8 * _size(a.type)}"
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(a.type, [a.type] * 3), name)
-    return builder.call(function, [a, b, c])
+    def add_apart(self, a: Value, b: Value) -> Value:
+        """a + b, two long sums that LLVM must not make one: each would wait for the other's last term."""
+        kind = ir.FunctionType(self.vector, [self.vector])
+        fence = self._intrinsic("arithmetic.fence", kind, self.vector)
+        return self.add(self.builder.call(fence, [a]), self.builder.call(fence, [b]))
 
+    def four_sums(self, a: Value, b: Value, c: Value, d: Value) -> Value:
+        """[4]: the sum of each vector."""
+        return self._folded(self._pairs(self._pairs(a, b), self._pairs(c, d)), 4)
 
-def _sum(builder: Any, a: Any, b: Any) -> Any:
-    return builder.fadd(a, b, flags=_ANY_ORDER)
+    def _folded(self, vector: Value, lanes: int) -> Value:
+        """Upper half onto lower half until so many are left."""
+        while vector.type.count > lanes:
+            half = vector.type.count // 2
+            lower, upper = list(range(half)), list(range(half, 2 * half))
+            vector = self.add(self.shuffle(vector, vector, lower), self.shuffle(vector, vector, upper))
+        return vector
 
+    def _pairs(self, a: Value, b: Value) -> Value:
+        """a0 + a1, a2 + a3, b0 + b1, b2 + b3 of the first four lanes, and so on. Twice: each four are one of each."""
+        even = [four + k for four in range(0, self.lanes, 4) for k in (0, 2, self.lanes, self.lanes + 2)]
+        return self.add(self.shuffle(a, b, even), self.shuffle(a, b, [k + 1 for k in even]))
 
-def _interleave(builder: Any, a: Any, b: Any) -> Any:
-    """a0 + a1, a2 + a3, b0 + b1, b2 + b3 of the first four, and so on. Done twice, each four is one number of each."""
-    count = a.type.count
-    even = [four + k for four in range(0, count, 4) for k in (0, 2, count, count + 2)]
-    return _sum(builder, _shuffle(builder, a, b, even), _shuffle(builder, a, b, [k + 1 for k in even]))
+    def total(self, values: list[Value]) -> Value:
+        """The sum of all numbers of some vectors."""
+        while len(values) > 1:
+            values = [self.add(a, b) for a, b in zip(values[::2], values[1::2], strict=True)]
+        return self.builder.extract_element(self._folded(values[0], 1), INT32(0))
 
-
-def _fold(builder: Any, a: Any, count: int) -> Any:
-    """Upper half onto lower half until `count` numbers are left."""
-    while a.type.count > count:
-        half = a.type.count // 2
-        lower, upper = list(range(half)), list(range(half, 2 * half))
-        a = _sum(builder, _shuffle(builder, a, a, lower), _shuffle(builder, a, a, upper))
-    return a
+    def _intrinsic(self, name: str, kind: Value, vector: Value, more: str = "") -> Value:
+        full = f"llvm.{name}.v{vector.count}{self.number.intrinsic_name}{more}"
+        return cgutils.get_or_insert_function(self.builder.module, kind, full)

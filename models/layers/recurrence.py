@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.kernels import linear, recurrent
+from models.kernels.blocks import Rows
 from models.kernels.structure import Structure
 from models.layers.layout import Array
 
@@ -37,7 +38,7 @@ class _LSTM(torch.autograd.Function):
         gates = np.empty((steps, 4 * units, wide), below.dtype)
         cells = np.empty((steps, units, wide), below.dtype)
         outputs = np.empty((units, steps, batch), below.dtype)
-        weights = structure.blocks, structure.columns, _array(values), _array(bias)
+        weights = structure.by_rows(wide, below.itemsize, "steps"), _array(values), _array(bias)
         recurrent.lstm(*weights, below, before, memory, gates, cells, outputs)
         ctx.structure, ctx.arrays = structure, (before, memory, gates, cells, outputs)
         ctx.save_for_backward(values)
@@ -48,10 +49,10 @@ class _LSTM(torch.autograd.Function):
     def backward(ctx: Any, doutputs: Tensor, dlast: Tensor) -> tuple[Tensor | None, ...]:
         [values] = ctx.saved_tensors
         before, memory, gates, cells, outputs = ctx.arrays
-        there = ctx.structure.transposed
+        there = ctx.structure.by_columns(gates.shape[2], gates.itemsize)
         dhidden, dcell = np.zeros_like(before), _array(dlast).copy()
         dinputs = np.empty((gates.shape[1], *outputs.shape[1:]), gates.dtype)
-        weights = there.blocks, there.columns, _array(values)[there.order]
+        weights = Rows(there.starts, there.rows, there.starts[:-1], there.columns), _array(values)[there.order]
         recurrent.lstm_backward(*weights, gates, cells, memory, _array(doutputs), dhidden, dcell, dinputs)
         dvalues, dbias = _of_weights(ctx.structure, before, outputs, dinputs)
         return _tensor(dinputs), _tensor(dhidden), _tensor(dcell), dvalues, dbias, None
@@ -66,7 +67,7 @@ class _GRU(torch.autograd.Function):
         gates = np.empty((steps, 3 * units, wide), below.dtype)
         products = np.empty((steps, units, wide), below.dtype)
         outputs = np.empty((units, steps, batch), below.dtype)
-        weights = structure.blocks, structure.columns, _array(values), _array(bias)
+        weights = structure.by_rows(wide, below.itemsize, "steps"), _array(values), _array(bias)
         recurrent.gru(*weights, below, before, gates, products, outputs)
         ctx.structure, ctx.arrays = structure, (before, gates, products, outputs)
         ctx.save_for_backward(values)
@@ -77,11 +78,11 @@ class _GRU(torch.autograd.Function):
     def backward(ctx: Any, doutputs: Tensor) -> tuple[Tensor | None, ...]:
         [values] = ctx.saved_tensors
         before, gates, products, outputs = ctx.arrays
-        there = ctx.structure.transposed
+        there = ctx.structure.by_columns(gates.shape[2], gates.itemsize)
         dhidden = np.zeros_like(before)
         dinputs = np.empty((gates.shape[1], *outputs.shape[1:]), gates.dtype)
         dproducts = np.empty_like(dinputs)
-        weights = there.blocks, there.columns, _array(values)[there.order]
+        weights = Rows(there.starts, there.rows, there.starts[:-1], there.columns), _array(values)[there.order]
         recurrent.gru_backward(
             *weights, gates, products, before, outputs, _array(doutputs), dhidden, dinputs, dproducts
         )
@@ -95,7 +96,7 @@ def _of_weights(structure: Structure, before: Array, outputs: Array, dproducts: 
     states[:, 0], states[:, 1:] = before, outputs[:, :-1]
     dvalues = np.empty(structure.nnz, outputs.dtype)
     flat = states.reshape(len(states), -1), dproducts.reshape(len(dproducts), -1)
-    linear.correlate(structure.blocks, structure.columns, *flat, dvalues)
+    linear.correlate(structure.by_rows(flat[0].shape[1], states.itemsize), *flat, dvalues)
     return torch.from_numpy(dvalues), torch.from_numpy(dproducts.sum(axis=(1, 2)))
 
 

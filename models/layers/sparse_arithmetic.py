@@ -62,7 +62,8 @@ class _Multiplication(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, structure: Structure) -> Tensor:
         x = batch_innermost(x)
         y = _innermost(x, (len(x), structure.outputs))
-        linear.multiply(structure.blocks, structure.columns, _array(values), _array(x), _bias(bias, values), _array(y))
+        matrix = structure.by_rows(len(x), x.itemsize)
+        linear.multiply(matrix, _array(values), _array(x), _bias(bias, values), _array(y))
         ctx.structure = structure
         ctx.save_for_backward(x, values)
         return y
@@ -74,18 +75,23 @@ class _Multiplication(torch.autograd.Function):
         structure: Structure = ctx.structure
         dy = batch_innermost(dy)
         dx = dvalues = dbias = None
+        # A last, smaller batch is not worth a structure of its own.
+        near = structure.width * max(len(x), _USUAL_BATCH) * x.itemsize <= CACHED
         if ctx.needs_input_grad[0]:
             dx = _innermost(x, tuple(x.shape))
-            arrays = _array(values), _array(dy), _array(dx)
-            # A last, smaller batch is not worth a structure of its own.
-            if structure.width * max(len(x), _USUAL_BATCH) * x.itemsize > CACHED:
-                linear.multiply_transposed_by_rows(structure.blocks, structure.columns, *arrays)
-            else:
-                there = structure.transposed
-                linear.multiply_transposed(there.blocks, there.columns, there.order, *arrays)
         if ctx.needs_input_grad[1]:
             dvalues = torch.empty_like(values)
-            linear.correlate(structure.blocks, structure.columns, _array(x), _array(dy), _array(dvalues))
+        if dx is not None and near:
+            by_columns = structure.by_columns(len(x), x.itemsize)
+            if dvalues is not None:
+                linear.gradients(by_columns, _array(values), _array(x), _array(dy), _array(dx), _array(dvalues))
+            else:
+                linear.multiply_transposed(by_columns, _array(values), _array(dy), _array(dx))
+        else:
+            if dx is not None:
+                linear.multiply_transposed_by_rows(structure.plain, _array(values), _array(dy), _array(dx))
+            if dvalues is not None:
+                linear.correlate(structure.by_rows(len(x), x.itemsize), _array(x), _array(dy), _array(dvalues))
         if ctx.needs_input_grad[2]:
             dbias = dy.sum(dim=0)
         return dx, dvalues, dbias, None
@@ -115,8 +121,8 @@ class _Convolution(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             there = structure.transposed
             dx = _innermost(x, tuple(x.shape))
-            weights = there.order, _array(values)
-            conv.convolve_transposed(there.starts, there.columns, *weights, _array(dy), _array(dx), *geometry[1:])
+            weights = there.starts, there.rows[:-1], there.order, _array(values)
+            conv.convolve_transposed(*weights, _array(dy), _array(dx), *geometry[1:])
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             dvalues, dbias = torch.empty_like(values), values.new_empty(structure.outputs)
             gradients = _array(dvalues), _array(dbias)

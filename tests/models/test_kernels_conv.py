@@ -94,8 +94,9 @@ class Problem:
 
     def transposed(self) -> tuple[Array, Array, Array]:
         taps = self.case.kernel_size[0] * self.case.kernel_size[1]
-        there = Structure(taps, self.case.channels * taps, self.starts, self.columns).transposed
-        return there.starts, there.columns, there.order
+        padded = np.append(self.columns, np.int32(0))
+        there = Structure(taps, self.case.channels * taps, self.starts, padded).transposed
+        return there.starts, there.rows[:-1], there.order
 
 
 def inside(image: Tensor) -> Array:
