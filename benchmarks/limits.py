@@ -25,23 +25,23 @@ FLOPS = 2 * CHAINS * BYTES // 4  # of one turn of `multiply_add`
 
 def measured(turns: int) -> dict[str, float]:
     """Best of some turns: multiplications and additions, of what registers hold or of what is read straight from a
-    cache, 1e9 a second; reading and a triad, 1e9 bytes a second.
+    cache, 1e9 a second; reading and a triad, 1e9 bytes a second. All of torch's memory: it begins where a line does.
     """
     like, count = np.zeros(BYTES, np.float32), 20_000
     ways: dict[str, Way] = {"multiply and add": partial(multiply_add, like, count)}
     done = {"multiply and add": count * FLOPS}
     draw = np.random.default_rng(0)
     for place in ("first-level cache", "second-level cache"):
-        source = torch.ones(PLACES[place] // 4).numpy()  # torch's memory begins where a cache line does
+        source = torch.ones(PLACES[place] // 4).numpy()
         passes = max(1, (LEAST * ROW) // source.nbytes)
         name = f"multiply and add from the {place}"
         ways[name] = partial(multiply_add_from, source, passes)
         done[name] = 2 * source.size * passes
     for place, size in PLACES.items():
-        x = np.ones((size // ROW, ROW // 4), np.float32)  # zeros would all be one page
+        x = torch.ones(size // ROW, ROW // 4).numpy()  # zeros would all be one page
         straight = np.tile(np.arange(len(x), dtype=np.int32), max(1, LEAST // len(x)))
         astray = draw.permutation(straight)
-        a, b, c = np.ones((3, size // 12), np.float32)
+        a, b, c = (torch.ones(size // 12).numpy() for _ in range(3))
         ways[f"read, {place}"] = partial(read_rows, x, straight)
         ways[f"read at random, {place}"] = partial(read_rows, x, astray)
         passes = max(1, LEAST * ROW // size)

@@ -61,14 +61,14 @@ def values_of(vectors: Vectors, values: Value, places: Value, piece: Piece, last
 
 
 def source_of(vectors: Vectors, x: Value, step: Value, columns: Value, p: Value, ahead: int = 0) -> Value:
-    """Where the numbers of a connection's feature begin, an address in a register: LLVM would leave the addition to
-    each of the instructions that read there, and it would take them a decoded one more."""
+    """Where the numbers of a connection's feature begin, an address in a register: LLVM would leave the addition to the
+    instructions that read there, and those that multiply and add as well are then decoded as two."""
     builder = vectors.builder
     column = vectors.integer(columns, builder.add(p, INT64(ahead)))
     return opaque(builder, vectors.at(x, builder.mul(column, step)))
 
 
-def counting(vectors: Vectors, skip: Value, totals: list[Value], count: int) -> list[Value]:
+def without_skipped(vectors: Vectors, skip: Value, totals: list[Value], count: int) -> list[Value]:
     """Sums of `count` products without the first `skip` lanes; all count where there is more than one vector."""
     if count > 1:
         return totals

@@ -20,7 +20,6 @@ from numba import types
 
 from models.kernels.linear_loops import (
     beginning,
-    counting,
     each_piece,
     each_width,
     either,
@@ -28,6 +27,7 @@ from models.kernels.linear_loops import (
     source_of,
     values_of,
     whole_fours,
+    without_skipped,
 )
 from models.kernels.vectors import INT32, INT64, LINE, Value, Vectors, cgutils, each, emitted, plain
 
@@ -155,7 +155,7 @@ def correlate(
             for k, along in enumerate(fixed[1:], 1):
                 for q, source in enumerate(sources):
                     totals[q] = vectors.multiply_add(along, vectors.load(vectors.plus(source, k)), totals[q])
-            return counting(vectors, skip, totals, len(fixed))
+            return without_skipped(vectors, skip, totals, len(fixed))
 
         for count in each_width(builder, wide):
             for is_first in either(builder, fresh):
@@ -226,13 +226,13 @@ def differentiate(
                     whole = whole_fours(builder, piece)
                     for p in each(builder, piece.begin, whole, 4):
                         places = [builder.add(p, INT64(k)) for k in range(4)]
-                        products = counting(vectors, skip, [connection(q, fixed, sums) for q in places], lines)
+                        products = without_skipped(vectors, skip, [connection(q, fixed, sums) for q in places], lines)
                         four = vectors.four_sums(*products)
                         for k, q in enumerate(places):
                             place = vectors.at(grad, vectors.integer(order, q))
                             put(vectors, is_first, builder.extract_element(four, INT32(k)), place)
                     for p in each(builder, whole, piece.end, 1):
-                        product = vectors.total(counting(vectors, skip, [connection(p, fixed, sums)], lines))
+                        product = vectors.total(without_skipped(vectors, skip, [connection(p, fixed, sums)], lines))
                         put(vectors, is_first, product, vectors.at(grad, vectors.integer(order, p)))
                     for k, total in enumerate(sums):
                         vectors.store(builder.load(total), vectors.plus(target, k))
