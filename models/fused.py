@@ -166,7 +166,7 @@ class FusedSteps:
         itemsize = self._x.itemsize
         rows = [structure.by_rows(batch, itemsize) for structure in structures]
         columns = [structure.by_columns(batch, itemsize) for structure in structures[1:]]
-        unused = np.empty(structures[0].nnz, np.int32)  # nothing asks for the gradient of the inputs
+        unused = np.zeros(structures[0].nnz + 1, np.int32)  # nothing asks for the gradient of the inputs
         sizes = [structures[0].width, *(structure.outputs for structure in structures)]
         values_at = [0, *accumulate(structure.nnz for structure in structures)]
         biases_at, norms_at, begin = [], [], values_at[-1]
@@ -192,9 +192,9 @@ class FusedSteps:
             places=np.concatenate([each.places for each in rows]),
             owners=np.concatenate([each.rows for each in rows]),
             starts_t=np.concatenate([np.empty(0, np.int64), *(each.starts for each in columns)]),
-            rows=np.concatenate([unused[:1], unused, *(each.rows for each in columns)]),
+            rows=np.concatenate([unused, *(each.rows for each in columns)]),
             owners_t=np.concatenate([unused[:0], *(each.columns for each in columns)]),
-            order=np.concatenate([unused, *(each.order for each in columns)]),
+            order=np.concatenate([unused[1:], *(each.order for each in columns)]),
         )
 
     def _recipe(self) -> perceptron.Recipe:

@@ -3,11 +3,13 @@
 import subprocess
 import sys
 
+import numpy as np
 import torch
 from llvmlite import binding
 
 from models.data.samples import Samples, Split
 from models.kernels.compiled import cache_directory
+from models.kernels.structure import Structure
 from models.networks import GRU, LSTM, MLP, VGG, AnyNetwork
 from models.optimizers import SGD, Adam
 from models.recipe import Training
@@ -52,6 +54,8 @@ def compile_kernels() -> None:
             training = Training(epochs=2, batch_size=4, optimizer=optimizer, storage="compressed")
             split = Split(samples, samples, CLASSES, IMAGE)
             list(start(network, counts, Random(), SET(), training, split, seed=0).train())
+    large = Structure.of(np.arange(64 * 512), (64, 512))  # networks so small need no order of their own
+    assert large.by_rows(128, 4) is not large.plain
 
 
 if __name__ == "__main__":

@@ -23,11 +23,11 @@ WINDOW = 64
 
 
 class Rows(NamedTuple):
-    """A sparse matrix, piece by piece of its rows. Values are in row order.
+    """A sparse matrix, piece by piece of its rows.
 
     starts   int64 [pieces + 1]  of each piece in `columns`
     columns  int32 [nnz + 1]     the last is no connection: products look one ahead
-    places   int64 [pieces]      of each piece's first value
+    places   int64 [pieces]      of each piece's first value; the others follow it
     rows     int32 [pieces]      whose it is: each row once in each block
     """
 

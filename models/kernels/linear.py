@@ -1,7 +1,7 @@
 """A sparse matrix times a batch of vectors, its transpose, and the gradient of its values. Batch innermost.
 
 matrix  the connections, `Rows` or `Columns`
-values  [nnz]  in row order
+values  [nnz]  in row order, or where the matrix says
 x, dx   [width, batch]
 y, dy   [rows, batch]
 
@@ -36,9 +36,9 @@ def multiply_transposed(matrix: Columns, values: Array, dy: Array, dx: Array) ->
 
 @kernel
 def multiply_transposed_by_rows(matrix: Rows, values: Array, dy: Array, dx: Array) -> None:
-    """dx = W^T dy, the same bits, by rows: needs nothing by columns, but reads and writes dx for each connection.
+    """dx = W^T dy by rows: needs nothing by columns, but reads and writes dx for each connection.
 
-    The faster one where dx is larger than the cache.
+    The faster one where dx is larger than the cache; the same bits if the matrix lies row after row.
     """
     line = LINE // dy.itemsize
     if dy.shape[1] < line:

@@ -197,7 +197,7 @@ def differentiate(
         given = plain(context, builder, signature, arguments)
         wide, (starts, owners, first, count), rows, order, values, dy, x, fresh, dx, first_tile, skip, grad = given
         vectors = Vectors(context, builder, signature.args[4], LINE)
-        (dy, dy_step), (x, x_step), (dx, dx_step) = (beginning(vectors, *each) for each in (dy, x, dx))
+        (dy, dy_step), (x, x_step), (dx, dx_step) = (beginning(vectors, *array) for array in (dy, x, dx))
 
         def connection(p: Value, fixed: Sequence[Value], sums: Sequence[Value]) -> Value:
             source = source_of(vectors, dy, dy_step, rows, p)

@@ -12,6 +12,9 @@ from models.kernels.compiled import kernel
 
 LARGEST = np.iinfo(np.int32).max
 
+TRAINING, EVALUATION, STEPS = "training", "evaluation", "steps"
+"""What asks for products: batches of a training, of an evaluation, and the sequences of one step of a recurrence."""
+
 Indices = NDArray[np.int32]
 Starts = NDArray[np.int64]
 
@@ -29,8 +32,8 @@ class Structure:
     width: int
     starts: Starts
     padded: Indices
-    _rows: dict[str, tuple[int, Rows]] = field(default_factory=dict, init=False, repr=False)
-    _columns: dict[int, Columns] = field(default_factory=dict, init=False, repr=False)
+    _rows: dict[str, Rows] = field(default_factory=dict, init=False, repr=False)
+    _columns: dict[str, Columns] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, positions: NDArray[np.int64], shape: tuple[int, ...]) -> "Structure":
@@ -79,32 +82,34 @@ class Structure:
     def nbytes(self) -> int:
         """With all orders made so far."""
         orders = [vars(self)[name] for name in ("plain", "transposed") if name in vars(self)]
-        orders += [*(rows for _, rows in self._rows.values()), *self._columns.values()]
+        orders += [*self._rows.values(), *self._columns.values()]
         arrays = [self.starts, self.padded, *(array for order in orders for array in order)]
         # Some are the same, or a part of another.
         return sum({array.ctypes.data: array.nbytes for array in sorted(arrays, key=len)}.values())
 
-    def by_rows(self, batch: int, itemsize: int, use: str = "products") -> Rows:
+    def by_rows(self, batch: int, itemsize: int, use: str = TRAINING) -> Rows:
         """For products with as large a batch, of numbers of so many bytes; right for any.
 
-        use  what asks for other batches in between: for each the last made is kept
+        use  what asks: each keeps what its largest batch asked for, as a last, smaller one is not worth another order
         """
         blocks = count_for_rows(self.outputs, self.width, self.nnz, batch, itemsize)
-        if blocks == 0:
+        kept = len(self._rows[use].rows) // self.outputs if use in self._rows else 0
+        if blocks == kept == 0:
             return self.plain
-        if use not in self._rows or self._rows[use][0] != blocks:
-            self._rows[use] = blocks, by_rows(self.starts, self.padded, self.width, blocks)
-        return self._rows[use][1]
+        if blocks > kept:
+            same = [rows for rows in self._rows.values() if len(rows.rows) == blocks * self.outputs]
+            self._rows[use] = same[0] if same else by_rows(self.starts, self.padded, self.width, blocks)
+        return self._rows[use]
 
     def by_columns(self, batch: int, itemsize: int) -> Columns:
-        """The same of the transpose; of a fully connected layer."""
+        """The same of the transpose, for training; of a fully connected layer."""
         blocks = count_for_columns(self.outputs, self.width, self.nnz, batch, itemsize)
-        if blocks == 0:
+        kept = len(self._columns[TRAINING].columns) // self.width if TRAINING in self._columns else 0
+        if blocks == kept == 0:
             return self.transposed
-        if blocks not in self._columns:
-            self._columns.clear()
-            self._columns[blocks] = by_columns(self.starts, self.padded, self.width, 1, blocks, WINDOW)
-        return self._columns[blocks]
+        if blocks > kept:
+            self._columns[TRAINING] = by_columns(self.starts, self.padded, self.width, 1, blocks, WINDOW)
+        return self._columns[TRAINING]
 
 
 @kernel

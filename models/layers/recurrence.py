@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from models.kernels import linear, recurrent
 from models.kernels.blocks import Rows
-from models.kernels.structure import Structure
+from models.kernels.structure import STEPS, Structure
 from models.layers.layout import Array
 
 State = tuple[Tensor, ...]
@@ -38,7 +38,7 @@ class _LSTM(torch.autograd.Function):
         gates = np.empty((steps, 4 * units, wide), below.dtype)
         cells = np.empty((steps, units, wide), below.dtype)
         outputs = np.empty((units, steps, batch), below.dtype)
-        weights = structure.by_rows(wide, below.itemsize, "steps"), _array(values), _array(bias)
+        weights = structure.by_rows(wide, below.itemsize, STEPS), _array(values), _array(bias)
         recurrent.lstm(*weights, below, before, memory, gates, cells, outputs)
         ctx.structure, ctx.arrays = structure, (before, memory, gates, cells, outputs)
         ctx.save_for_backward(values)
@@ -67,7 +67,7 @@ class _GRU(torch.autograd.Function):
         gates = np.empty((steps, 3 * units, wide), below.dtype)
         products = np.empty((steps, units, wide), below.dtype)
         outputs = np.empty((units, steps, batch), below.dtype)
-        weights = structure.by_rows(wide, below.itemsize, "steps"), _array(values), _array(bias)
+        weights = structure.by_rows(wide, below.itemsize, STEPS), _array(values), _array(bias)
         recurrent.gru(*weights, below, before, gates, products, outputs)
         ctx.structure, ctx.arrays = structure, (before, gates, products, outputs)
         ctx.save_for_backward(values)

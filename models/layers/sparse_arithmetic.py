@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.kernels import conv, linear
-from models.kernels.structure import Structure
+from models.kernels.structure import EVALUATION, TRAINING, Structure
 from models.layers.layout import Array, batch_innermost
 
 CACHED = 2**21
@@ -48,7 +48,8 @@ class Geometry(NamedTuple):
 def multiply(x: Tensor, values: Tensor, bias: Tensor | None, structure: Structure) -> Tensor:
     """A sparse matrix times each of a batch of vectors: x [n, inputs], values [nnz], bias [outputs] -> [n, outputs]."""
     _check(x, values, bias)
-    return cast(Tensor, _Multiplication.apply(x, values, bias, structure))  # type: ignore[no-untyped-call]
+    use = TRAINING if torch.is_grad_enabled() else EVALUATION
+    return cast(Tensor, _Multiplication.apply(x, values, bias, structure, use))  # type: ignore[no-untyped-call]
 
 
 def convolve(x: Tensor, values: Tensor, bias: Tensor | None, structure: Structure, geometry: Geometry) -> Tensor:
@@ -59,10 +60,10 @@ def convolve(x: Tensor, values: Tensor, bias: Tensor | None, structure: Structur
 
 class _Multiplication(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, structure: Structure) -> Tensor:
+    def forward(ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, structure: Structure, use: str) -> Tensor:
         x = batch_innermost(x)
         y = _innermost(x, (len(x), structure.outputs))
-        matrix = structure.by_rows(len(x), x.itemsize)
+        matrix = structure.by_rows(len(x), x.itemsize, use)
         linear.multiply(matrix, _array(values), _array(x), _bias(bias, values), _array(y))
         ctx.structure = structure
         ctx.save_for_backward(x, values)
@@ -70,7 +71,7 @@ class _Multiplication(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, dy: Tensor) -> Gradients:
         x, values = ctx.saved_tensors
         structure: Structure = ctx.structure
         dy = batch_innermost(dy)
@@ -94,7 +95,7 @@ class _Multiplication(torch.autograd.Function):
                 linear.correlate(structure.by_rows(len(x), x.itemsize), _array(x), _array(dy), _array(dvalues))
         if ctx.needs_input_grad[2]:
             dbias = dy.sum(dim=0)
-        return dx, dvalues, dbias, None
+        return dx, dvalues, dbias, None, None
 
 
 class _Convolution(torch.autograd.Function):

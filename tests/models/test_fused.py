@@ -1,9 +1,10 @@
 """Steps without autograd are those with it; what they do not know is left to autograd."""
 
+import copy
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -12,12 +13,16 @@ from torch import Tensor, nn
 
 from models import checkpoint, optimizers
 from models.autograd_steps import AutogradSteps
+from models.connections import Connections
 from models.data.samples import Samples, Split
 from models.fused import FusedSteps
+from models.layers import SparseLinear
+from models.layers.compressed import Compressed
 from models.networks import MLP, VGG, AnyNetwork
 from models.optimizers import SGD, Adam, AdamW, AnyOptimizer
 from models.recipe import Augmentation, Loss, Training
 from models.rewiring import DSR, SET, RigL, Static
+from models.seeds import generator
 from models.training import Run
 
 PLAIN = MLP(widths=(16, 10))
@@ -93,6 +98,39 @@ def test_networks_known_here_learn_as_by_autograd(network: MLP, loss: Loss, monk
     fused = run(network, loss=loss)
     assert isinstance(fused.steps(), FusedSteps)
     assert_same(fused, by_autograd(run(network, loss=loss), monkeypatch))
+
+
+def test_layers_that_are_taken_in_blocks_learn_as_by_autograd(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, shape = MLP(widths=(64, 300)), (784,)
+    fused = run(network, shape=shape)
+    assert isinstance(fused.steps(), FusedSteps)
+    first, second, _ = (cast(Compressed, layer.stored).structure for layer in fused.layers.values())
+    assert first.by_rows(16, 8) is not first.plain
+    assert second.by_columns(16, 8) is not second.transposed
+    assert_same(fused, by_autograd(run(network, shape=shape), monkeypatch))
+
+
+def test_a_first_layer_without_connections_leaves_the_others_theirs() -> None:
+    draw = generator(0)
+    none = SparseLinear(
+        12, 16, connections=Connections((16, 12), torch.empty(0, dtype=torch.int64)), storage="compressed"
+    )
+    network = nn.Sequential(none, nn.ReLU(), SparseLinear(16, 3, 0.5, storage="compressed", generator=draw))
+    with torch.no_grad():
+        none.bias.normal_(generator=draw)  # type: ignore[union-attr]
+    other = copy.deepcopy(network)
+    samples = Samples(torch.randn(20, 12, generator=draw), torch.randint(3, (20,), generator=draw))
+    ours, theirs = (torch.optim.SGD(each.parameters(), lr=0.5, momentum=0.9) for each in (network, other))
+    steps = FusedSteps.of(network, ours, "cross_entropy", samples, 20)
+    assert steps is not None
+    for _ in range(3):
+        (loss,) = steps([torch.arange(20)], [0.5])
+        theirs.zero_grad()
+        expected = nn.functional.cross_entropy(other(samples.x), samples.y)
+        expected.backward()  # type: ignore[no-untyped-call]
+        theirs.step()
+        assert float(loss) == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close(network.state_dict(), other.state_dict())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from numba import njit
 
 from models.kernels import linear
 from models.kernels.blocks import WINDOW, Columns, Rows, by_columns, by_rows
-from models.kernels.structure import Structure
+from models.kernels.structure import EVALUATION, STEPS, Structure
 
 Array = np.ndarray[Any, Any]
 
@@ -214,7 +214,7 @@ def test_as_many_blocks_are_taken_as_keep_what_is_read_near() -> None:
     """784-1000 at a tenth and batch 128: 79 features of half a kilobyte; where pieces would be short, none."""
     structure = layer(1000, 784, 0.1, 1, np.float32).structure
     assert structure.by_rows(128, 4).rows.size == 10 * 1000
-    assert structure.by_rows(32, 4).rows.size == 3 * 1000
+    assert structure.by_rows(32, 4, STEPS).rows.size == 3 * 1000
     assert structure.by_columns(128, 4).columns.size == 15 * 784
     small = layer(100, 64, 0.5, 1, np.float32).structure
     assert small.by_rows(128, 4) is small.plain
@@ -223,13 +223,18 @@ def test_as_many_blocks_are_taken_as_keep_what_is_read_near() -> None:
     assert thin.by_columns(128, 4) is thin.transposed
 
 
-def test_an_order_is_made_once_and_the_last_for_each_use_is_kept() -> None:
+def test_each_use_keeps_the_order_of_its_largest_batch() -> None:
     structure = layer(300, 784, 0.2, 1, np.float32).structure
-    first, other = structure.by_rows(128, 4), structure.by_rows(32, 4, "steps")
-    assert structure.by_rows(128, 4) is first
-    assert structure.by_rows(32, 4, "steps") is other
-    assert structure.by_rows(32, 4).rows.size == other.rows.size
-    assert structure.by_rows(128, 4) is not first
+    steps = structure.by_rows(32, 4, STEPS)
+    first = structure.by_rows(128, 4)
+    assert first.rows.size > steps.rows.size > 300
+    assert structure.by_rows(32, 4) is first  # an epoch's last batch
+    assert structure.by_rows(128, 4, EVALUATION) is first
+    assert structure.by_rows(32, 4, STEPS) is steps
+    by_columns = structure.by_columns(128, 4)
+    assert structure.by_columns(32, 4) is by_columns
+    assert "plain" not in vars(structure)
+    assert "transposed" not in vars(structure)
 
 
 @pytest.mark.parametrize("number", [np.inf, np.nan])

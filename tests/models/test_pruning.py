@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_problem import IMAGE, begin, classes_in_space, measured, same_state
 
-from models import checkpoint, optimizers
+from models import checkpoint, crossover, optimizers
 from models.connections import Connections
 from models.data.samples import Samples, Split
 from models.layers import SparseLayer, SparseLinear
@@ -217,7 +217,10 @@ def test_a_pruning_that_does_not_reach_what_was_asked_fails_the_training(monkeyp
         list(run.train())
 
 
-def test_a_network_left_open_is_compressed_as_a_whole_once_that_is_faster_and_its_state_follows() -> None:
+def test_a_network_left_open_is_compressed_as_a_whole_once_that_is_faster_and_its_state_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crossover, "_in_use", replace(crossover.BUILT_IN, perceptron=((93_000, 0.5),)))
     split = classes_in_space((300,), classes=10, train=60)
     training = Training(epochs=3, batch_size=16, optimizer=optimizers.SGD(lr=0.05, momentum=0.9))
     dense, whole = (

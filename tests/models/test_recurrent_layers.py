@@ -15,8 +15,9 @@ from models.types import Storage
 
 STORAGES: tuple[Storage, Storage] = ("masked", "compressed")
 LAYERS = {"lstm": (SparseLSTM, nn.LSTM), "gru": (SparseGRU, nn.GRU)}
-# inputs, units, sequences, steps; a vector has 8 numbers, and one vector of sequences and a rest become two
-SHAPES = [(5, 7, 3, 4), (1, 3, 1, 1), (9, 4, 33, 2), (6, 16, 2, 7), (4, 5, 13, 3)]
+# inputs, units, sequences, steps; a vector has 8 numbers, and one vector of sequences and a rest become two; the
+# weights of the last are taken in blocks
+SHAPES = [(5, 7, 3, 4), (1, 3, 1, 1), (9, 4, 33, 2), (6, 16, 2, 7), (4, 5, 13, 3), (6, 220, 64, 2)]
 
 
 def pair(kind: str, inputs: int, units: int, density: float, storage: Any) -> tuple[SparseRecurrent, nn.Module]:
