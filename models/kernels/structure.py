@@ -90,8 +90,11 @@ class Structure:
     def by_rows(self, batch: int, itemsize: int, use: str = TRAINING) -> Rows:
         """For products with as large a batch, of numbers of so many bytes; right for any.
 
-        use  what asks: each keeps what its largest batch asked for, as a last, smaller one is not worth another order
+        use  what asks: each keeps what its largest batch asked for, as a last, smaller one is not worth another order;
+             nor is an evaluation, once there is that of a training
         """
+        if use == EVALUATION and TRAINING in self._rows:
+            return self._rows[TRAINING]
         blocks = count_for_rows(self.outputs, self.width, self.nnz, batch, itemsize)
         kept = len(self._rows[use].rows) // self.outputs if use in self._rows else 0
         if blocks == kept == 0:

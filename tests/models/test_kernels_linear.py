@@ -229,8 +229,13 @@ def test_each_use_keeps_the_order_of_its_largest_batch() -> None:
     first = structure.by_rows(128, 4)
     assert first.rows.size > steps.rows.size > 300
     assert structure.by_rows(32, 4) is first  # an epoch's last batch
-    assert structure.by_rows(128, 4, EVALUATION) is first
     assert structure.by_rows(32, 4, STEPS) is steps
+    small = layer(300, 784, 0.2, 1, np.float32).structure
+    evaluated = small.by_rows(256, 4, EVALUATION)
+    assert small.by_rows(128, 4) is evaluated  # it needs as many blocks
+    other = layer(300, 784, 0.2, 1, np.float32).structure
+    assert other.by_rows(256, 4, EVALUATION) is not other.by_rows(32, 4)
+    assert other.by_rows(256, 4, EVALUATION) is other.by_rows(32, 4)  # from now on
     by_columns = structure.by_columns(128, 4)
     assert structure.by_columns(32, 4) is by_columns
     assert "plain" not in vars(structure)
