@@ -55,7 +55,8 @@ def compile_kernels() -> None:
             split = Split(samples, samples, CLASSES, IMAGE)
             list(start(network, counts, Random(), SET(), training, split, seed=0).train())
     large = Structure.of(np.arange(64 * 512), (64, 512))  # networks so small need no order of their own
-    assert large.by_rows(128, 4) is not large.plain
+    order = large.by_rows(128, 4)
+    assert order is not large.plain
 
 
 if __name__ == "__main__":

@@ -107,14 +107,7 @@ def _build_packed(context: Value, builder: Value, signature: Value, arguments: V
     tile = _tile(vectors, tiles, t)
     totals = [cgutils.alloca_once(builder, vectors.vector) for _ in range(LINES)]
     sums = vectors.at(sums, slot)
-    with builder.if_else(first) as (from_bias, from_sums):
-        with from_bias:
-            start = vectors.splat(bias, vectors.lanes)
-            for total in totals:
-                builder.store(start, total)
-        with from_sums:
-            for k, total in enumerate(totals):
-                builder.store(vectors.load(vectors.plus(sums, k)), total)
+    vectors.begin_sums(totals, first, lambda: vectors.splat(bias, vectors.lanes), sums)
     _add_connections(vectors, packed, tile, offsets, values, begin, end, totals, [])
     for k, total in enumerate(totals):
         vectors.store(builder.load(total), vectors.plus(sums, k))

@@ -73,7 +73,7 @@ def correlate(matrix: Rows, x: Array, dy: Array, grad: Array) -> None:
 
 @kernel
 def gradients(matrix: Columns, values: Array, x: Array, dy: Array, dx: Array, grad: Array) -> None:
-    """dx as `multiply_transposed` has it and grad as `correlate` has it, but for rounding, in less time than both."""
+    """dx as `multiply_transposed` has it, and grad as `correlate` has it but for rounding; in less time than both."""
     line = LINE // x.itemsize
     if x.shape[1] < line:
         wider = np.empty((dx.shape[0], line), dx.dtype)

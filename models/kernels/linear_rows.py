@@ -13,6 +13,7 @@ No bound is checked.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
@@ -65,6 +66,10 @@ def accumulate(
         nothing = cgutils.alloca_once_value(builder, ir.Constant(vectors.number, 0))
         last = builder.sub(builder.add(first, rows), INT64(1))
 
+        def initial(row: Value) -> Value:
+            number = builder.load(builder.select(biased, vectors.at(bias, row), nothing))
+            return vectors.splat(number, vectors.lanes)
+
         following = cgutils.alloca_once_value(
             builder, source_of(vectors, x, x_step, columns, vectors.integer(starts, first))
         )
@@ -73,15 +78,7 @@ def accumulate(
             for piece in each_piece(vectors, starts, owners, first, rows):
                 weights = values if places is None else values_of(vectors, values, places, piece, last)
                 target = vectors.at(y, builder.mul(piece.row, y_step))
-                with builder.if_else(fresh) as (from_bias, from_y):
-                    with from_bias:
-                        number = builder.load(builder.select(biased, vectors.at(bias, piece.row), nothing))
-                        initial = vectors.splat(number, vectors.lanes)
-                        for total in sums:
-                            builder.store(initial, total)
-                    with from_y:
-                        for k, total in enumerate(sums):
-                            builder.store(vectors.load(vectors.plus(target, k)), total)
+                vectors.begin_sums(sums, fresh, partial(initial, piece.row), target)
                 for p in each(builder, piece.begin, piece.end, 1):
                     here = builder.load(following)
                     builder.store(source_of(vectors, x, x_step, columns, p, 1), following)
@@ -215,13 +212,7 @@ def differentiate(
                 for piece in each_piece(vectors, starts, owners, first, count):
                     target = vectors.at(dx, builder.mul(piece.row, dx_step))
                     source = vectors.at(x, builder.mul(piece.row, x_step))
-                    with builder.if_else(fresh) as (from_zero, from_dx):
-                        with from_zero:
-                            for total in sums:
-                                builder.store(vectors.zero, total)
-                        with from_dx:
-                            for k, total in enumerate(sums):
-                                builder.store(vectors.load(vectors.plus(target, k)), total)
+                    vectors.begin_sums(sums, fresh, lambda: vectors.zero, target)
                     fixed = [vectors.load(vectors.plus(source, k)) for k in range(lines)]
                     whole = whole_fours(builder, piece)
                     for p in each(builder, piece.begin, whole, 4):

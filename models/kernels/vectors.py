@@ -106,6 +106,17 @@ class Vectors:
     def store(self, value: Value, data: Value) -> None:
         self.builder.store(value, self.builder.bitcast(data, self.vector.as_pointer()), align=self.size)
 
+    def begin_sums(self, totals: list[Value], fresh: Value, initial: Callable[[], Value], data: Value) -> None:
+        """Each of some places of sums: what `initial` writes code for if fresh, and else its vector of data."""
+        with self.builder.if_else(fresh) as (from_initial, from_data):
+            with from_initial:
+                start = initial()
+                for total in totals:
+                    self.builder.store(start, total)
+            with from_data:
+                for k, total in enumerate(totals):
+                    self.builder.store(self.load(self.plus(data, k)), total)
+
     def prefetch(self, data: Value) -> None:
         """Asks for the cache line of an address, at which there need be nothing."""
         byte = ir.IntType(8).as_pointer()
