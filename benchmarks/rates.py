@@ -28,6 +28,7 @@ SHAPES = ((1000, 784), (1000, 1000))
 NEAR = 64  # features whose batch stays in the first-level cache
 DENSITIES = (0.2, 0.1, 0.05)
 CHANNELS, SIDE, IMAGES = 64, 16, 64
+GRADIENTS = {"input gradient": (True, False), "weight gradient": (False, True), "both gradients": (True, True)}
 CONNECTIONS = 20  # of a unit, in a network of a million neurons
 WIDTHS = (30_000, 300_000)
 
@@ -101,7 +102,7 @@ def convolution(density: float, turns: int) -> dict[str, Any]:
     for name, layout in (("rows", torch.contiguous_format), ("channels last", torch.channels_last)):
         a, w, d = (tensor.contiguous(memory_format=layout) for tensor in (x, weight, dy))
         ways[f"forward, {name}"] = partial(functional.conv2d, a, w, padding=1)
-        for gradient, wanted in (("input gradient", (True, False)), ("weight gradient", (False, True))):
+        for gradient, wanted in GRADIENTS.items():
             mask = (*wanted, False)
             ways[f"{gradient}, {name}"] = partial(
                 torch.ops.aten.convolution_backward, d, a, w, None, (1, 1), (1, 1), (1, 1), False, (0, 0), 1, mask
@@ -112,15 +113,14 @@ def convolution(density: float, turns: int) -> dict[str, Any]:
     inner, inner_dy = (each.permute(1, 2, 3, 0).contiguous().numpy() for each in (x, dy))
     y, dx, none = (torch.empty(inner.shape).numpy(), torch.empty(inner.shape).numpy(), values[:0])
     grad, pairs = np.empty_like(values), ((3, 3), (1, 1), (1, 1), (1, 1))
-    rows = structure.starts, structure.columns
+    rows, by_columns = (structure.starts, structure.columns), (there.starts, there.rows[:-1], there.order)
     ways["forward"] = lambda: conv.convolve(*rows, values, inner, none, y, *pairs)
-    ways["input gradient"] = lambda: conv.convolve_transposed(
-        there.starts, there.rows[:-1], there.order, values, inner_dy, dx, *pairs
-    )
-    ways["weight gradient"] = lambda: conv.correlate(*rows, inner, inner_dy, grad, none, *pairs)
-    parts = ("forward", "input gradient", "weight gradient")
+    ways["input gradient"] = lambda: conv.convolve_transposed(*by_columns, values, inner_dy, dx, *pairs)
+    ways["weight gradient"] = lambda: conv.correlate(*rows, inner, inner_dy, grad, *pairs)
+    ways["both gradients"] = lambda: conv.gradients(*by_columns, values, inner, inner_dy, dx, grad, *pairs)
+    parts = ("forward", *GRADIENTS)
     for part in parts:
-        ways[part]()
+        ways[part]()  # the last leaves both gradients
     masked = torch.zeros_like(weight).flatten().index_copy(0, active.positions, torch.from_numpy(values)).view(shape)
     expected = functional.conv2d(x, masked, padding=1)
     gradients = torch.ops.aten.convolution_backward(
@@ -131,13 +131,14 @@ def convolution(density: float, turns: int) -> dict[str, Any]:
     np.testing.assert_allclose(grad, gradients[1].flatten()[active.positions], atol=1e-2)
     times = own_times(ways, turns)
     dense = {part: min((times[f"{part}, {name}"] for name in ("rows", "channels last")), key=min) for part in parts}
+    step = ("forward", "both gradients")
     whole = {
-        "ours": [sum(each) for each in zip(*(times[part] for part in parts), strict=True)],
-        "dense": [sum(each) for each in zip(*dense.values(), strict=True)],
+        "ours": [sum(each) for each in zip(*(times[part] for part in step), strict=True)],
+        "dense": [sum(each) for each in zip(*(dense[part] for part in step), strict=True)],
     }
     faster = {part: both({"ours": times[part], "dense": dense[part]}, "ours", "dense") for part in parts}
     flops = 2 * weight.numel() * IMAGES * SIDE * SIDE
-    rates = {part: 1e-9 * flops / min(dense[part]) for part in parts}
+    rates = {part: 1e-9 * flops * sum(GRADIENTS.get(part, (True,))) / min(dense[part]) for part in parts}
     return {"density": density, "faster": faster, "all": both(whole, "ours", "dense"), "oneDNN": rates}
 
 

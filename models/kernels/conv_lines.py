@@ -22,7 +22,7 @@ def copy_in(
     vectors: Any,
     apart: Any,
 ) -> Any:
-    """Copies `count` positions, so many vectors of the batch each, from the image. Returns the sum of the copied.
+    """Copies `count` positions, so many vectors of the batch each, from the image.
 
     origin, step  of the positions in the image
     batch         how many numbers of the batch there are; in vectors that reach further, the rest is 0
@@ -30,7 +30,7 @@ def copy_in(
     apart         from one vector of a position to the next in the packed array
     """
     arguments = (image, origin, step, batch, packed, start, slots, first, count, vectors, apart)
-    return image.dtype(*arguments), _build_copy_in
+    return types.void(*arguments), _build_copy_in
 
 
 @emitted
@@ -48,7 +48,7 @@ def copy_out(
     vectors: Any,
     apart: Any,
 ) -> Any:
-    """The inverse of `copy_in`; returns nothing."""
+    """The inverse of `copy_in`."""
     arguments = (image, origin, step, batch, packed, start, slots, first, count, vectors, apart)
     return types.void(*arguments), _build_copy_out
 
@@ -61,16 +61,12 @@ def clear(typing: Any, packed: Any, begin: Any, end: Any) -> Any:
 
 def _build_copy_in(context: Value, builder: Value, signature: Value, arguments: Value) -> Value:
     vectors = Vectors(context, builder, signature.args[0])
-    total = cgutils.alloca_once(builder, vectors.vector)
-    builder.store(vectors.zero, total)
 
     def copy(place: Value, mask: Value, line: Value) -> None:
-        loaded = vectors.load(place) if mask is None else vectors.load_some(place, mask)
-        vectors.store(loaded, line)
-        builder.store(vectors.add(builder.load(total), loaded), total)
+        vectors.store(vectors.load(place) if mask is None else vectors.load_some(place, mask), line)
 
     _for_each_line(vectors, plain(context, builder, signature, arguments), copy)
-    return vectors.total([builder.load(total)])
+    return context.get_dummy_value()
 
 
 def _build_copy_out(context: Value, builder: Value, signature: Value, arguments: Value) -> Value:

@@ -58,32 +58,31 @@ def pack_source(source: Numbers, plan: Plan, i0: int, j0: int, b0: int, packed: 
 
 
 @kernel
-def pack_outputs(
-    out: Numbers, plan: Plan, i0: int, j0: int, b0: int, packed: Numbers, slots: Integers, totals: Numbers
-) -> None:
-    """The region of `out` as [vector, tile, channel, LINES], 0 where a tile leaves it.
+def between_tiles(outputs: int, lanes: int) -> int:
+    """From a tile of packed outputs to the next. One channel too much: powers of two share few places of a cache."""
+    return (outputs + 1) * LINES * lanes
 
-    totals [channels], unless empty: to each is added the sum of its outputs
-    """
+
+@kernel
+def pack_outputs(out: Numbers, plan: Plan, i0: int, j0: int, b0: int, packed: Numbers, slots: Integers) -> None:
+    """The region of `out` as [vector, tile, channel, LINES], 0 where a tile leaves it."""
     outputs, height, width, batch = out.shape
     flat = out.reshape(-1)
     down, across, size = plan.down, plan.across, LINES * plan.lanes
     rows, cols = min(plan.rows, down.length - i0), min(plan.cols, across.length - j0)
     tiles = count_tiles(plan, i0, j0)
-    vectors, apart = count_vectors(plan, batch - b0), count_tiles(plan, 0, 0) * outputs * size
+    vectors, apart = count_vectors(plan, batch - b0), count_tiles(plan, 0, 0) * between_tiles(outputs, plan.lanes)
     if tiles * LINES != rows * cols:
         for v in range(vectors):
-            clear(packed, v * apart, v * apart + tiles * outputs * size)
+            clear(packed, v * apart, v * apart + tiles * between_tiles(outputs, plan.lanes))
     _find_slots(plan, outputs, rows, cols, slots)
     for o in range(outputs):
         for r in range(rows):
             place = (o * height + down.first + (i0 + r) * down.stride) * width + across.first + j0 * across.stride
-            total = copy_in(
+            copy_in(
                 flat, place * batch + b0, across.stride * batch, batch - b0,
                 packed, o * size, slots, r * cols, cols, vectors, apart,
             )  # fmt: skip
-            if totals.size:
-                totals[o] += total
 
 
 @kernel
@@ -93,7 +92,7 @@ def unpack_outputs(out: Numbers, plan: Plan, i0: int, j0: int, b0: int, packed: 
     flat = out.reshape(-1)
     down, across, size = plan.down, plan.across, LINES * plan.lanes
     rows, cols = min(plan.rows, down.length - i0), min(plan.cols, across.length - j0)
-    vectors, apart = count_vectors(plan, batch - b0), count_tiles(plan, 0, 0) * outputs * size
+    vectors, apart = count_vectors(plan, batch - b0), count_tiles(plan, 0, 0) * between_tiles(outputs, plan.lanes)
     _find_slots(plan, outputs, rows, cols, slots)
     for o in range(outputs):
         for r in range(rows):
@@ -111,5 +110,5 @@ def _find_slots(plan: Plan, outputs: int, rows: int, cols: int, slots: Integers)
     for r in range(rows):
         for s in range(cols):
             quad = r + s // 4 * rows
-            slots[k] = (quad // QUADS * outputs * LINES + quad % QUADS * 4 + s % 4) * plan.lanes
+            slots[k] = quad // QUADS * between_tiles(outputs, plan.lanes) + (quad % QUADS * 4 + s % 4) * plan.lanes
             k += 1

@@ -11,7 +11,7 @@ from models.kernels.vectors import LINES, QUADS
 Integers = NDArray[np.int64]
 
 NEAR = 600  # vectors that the first-level cache holds, of the source for one tile of all outputs
-HELD = 24000  # vectors that the second-level cache holds, of the source and the outputs of a region
+HELD = 32000  # vectors that the second-level cache holds, of the source and the outputs of a region
 SHARE = LINES / 16  # of the tile on which the times below were measured
 
 WHOLE = 1 << 30
@@ -101,17 +101,20 @@ class Plan(NamedTuple):
 
 @kernel
 def make_plan(
-    channels: int, outputs: int, nnz: int, down: Axis, across: Axis, batch: int, lanes: int, near: bool
+    channels: int, outputs: int, nnz: int, down: Axis, across: Axis, batch: int, lanes: int, near: bool, kinds: int
 ) -> Plan:
-    """The cheapest of some plans; the source is read where it is only if it is `near` enough for 32-bit offsets."""
+    """The cheapest of some plans; the source is read where it is only if it is `near` enough for 32-bit offsets.
+
+    kinds  of results: 1 for sums or products, 2 for both at once
+    """
     vectors = (batch + lanes - 1) // lanes
     best = _pack_regions(channels, down, across, lanes, QUADS, 4, 1, 1)
-    least = _cost(best, channels, outputs, nnz, vectors)
+    least = _cost(best, channels, outputs, nnz, vectors, kinds)
     for deep in (4, 2):
         # Quads are runs of the source: of one position, or of neighbours that have no other vectors between them.
         if batch % (4 * lanes) == 0 if deep == 4 else (batch == 2 * lanes and across.step == 1):
             plan = _read_in_place(channels, down, across, lanes, deep)
-            cost = _cost(plan, channels, outputs, nnz, vectors)
+            cost = _cost(plan, channels, outputs, nnz, vectors, kinds)
             if near and cost < least:
                 best, least = plan, cost
     for rows, cols in ((QUADS, 4), (QUADS // 2, 8), (QUADS, 8), (WHOLE, WHOLE)):
@@ -119,9 +122,9 @@ def make_plan(
             if chunk < 2 * vectors:
                 plan = _pack_regions(channels, down, across, lanes, rows, cols, chunk, 1)
                 fitting = (channels * _footprint(plan) + NEAR - 1) // NEAR
-                for blocks in (1, (fitting + 1) // 2, fitting):
+                for blocks in (1, (fitting + 1) // 2, (3 * fitting + 3) // 4, fitting):
                     plan = _pack_regions(channels, down, across, lanes, rows, cols, chunk, min(channels, blocks))
-                    cost = _cost(plan, channels, outputs, nnz, vectors)
+                    cost = _cost(plan, channels, outputs, nnz, vectors, kinds)
                     if cost < least:
                         best, least = plan, cost
     return best
@@ -173,22 +176,41 @@ def _footprint(plan: Plan) -> int:
 
 
 @kernel
-def _cost(plan: Plan, channels: int, outputs: int, nnz: int, vectors: int) -> float:
+def _cost(plan: Plan, channels: int, outputs: int, nnz: int, vectors: int, kinds: int) -> float:
     """Nanoseconds on the processor this was tuned for; only the order of plans matters.
 
-    A tile takes 4 for a weight, more as what it reads outgrows the first-level cache, and 13 for an output and block.
-    Read in place it takes most: images are powers of two wide, and their rows share a few places of each cache.
+    A tile takes 4 for a weight and kind, more as what it reads outgrows the first-level cache, and 13 for an output,
+    block and kind. Read in place it takes most: images are powers of two wide, and their rows share a few places of
+    each cache; and at the border each connection looks up what is there. What is packed goes to the second-level cache
+    and back: slower if that does not hold a region, and slowest if not even one vector of the batch, as each block
+    goes through all of that.
     """
     down, across = plan.down, plan.across
     regions = ((down.length + plan.rows - 1) // plan.rows) * ((across.length + plan.cols - 1) // plan.cols)
     regions *= (vectors + plan.deep - 1) // plan.deep
     tiles = count_tiles(plan, 0, 0)
     far = min(1.0, max(0.0, (plan.near * _footprint(plan) - NEAR) / 1500.0))
-    each = SHARE * (4.0 + (2.0 if plan.packed else 12.0) * far)
+    each = SHARE * (4.0 * kinds + (2.0 * far if plan.packed else 4.0 * far + 2.0 * _rim(plan)))
+    images = kinds * tiles * outputs * LINES
     if plan.packed:
-        lines = channels * plan.plane + tiles * outputs * LINES
-        line = 4.0 + 8.0 * min(1.0, max(0.0, plan.chunk * lines / HELD - 1.0)) + 1.5 * min(2, 4 // plan.chunk - 1)
+        lines = channels * plan.plane + images
+        line = 4.0 + 3.0 * _beyond(plan.chunk * lines) + 8.0 * _beyond(lines) + 1.5 * min(2, 4 // plan.chunk - 1)
     else:
-        lines = plan.deep * channels * down.step * across.step * down.length * across.length + tiles * outputs * LINES
+        lines = plan.deep * channels * down.step * across.step * down.length * across.length + images
         line = 2.0
-    return regions * (tiles * (nnz * each + outputs * plan.blocks * 13.0) + lines * line)
+    return regions * (tiles * (nnz * each + outputs * plan.blocks * kinds * 13.0) + lines * line)
+
+
+@kernel
+def _rim(plan: Plan) -> float:
+    """The share of a pass's tiles that meet the border of a source that is read in place."""
+    beside = (plan.across.length * plan.deep + LINES - 1) // LINES
+    columns = max(0, beside - 2) if plan.across.reach > 0 else beside
+    rows = max(0, plan.down.length - plan.down.reach)
+    return 1.0 - columns * rows / (beside * plan.down.length)
+
+
+@kernel
+def _beyond(lines: int) -> float:
+    """From 0, where the second-level cache holds so many, to 1."""
+    return min(1.0, max(0.0, lines / HELD - 1.0))

@@ -1,166 +1,144 @@
 """All tiles of one pass of a convolution."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from models.kernels.compiled import kernel
-from models.kernels.conv_pack import Numbers, pack_outputs, pack_source, unpack_outputs, workspace
+from models.kernels.conv_pack import Numbers, between_tiles, pack_outputs, pack_source, unpack_outputs, workspace
 from models.kernels.conv_plan import Axis, Integers, Plan, count_tiles, count_vectors
-from models.kernels.conv_tiles import (
-    INSIDE,
-    OUTSIDE,
-    TILE,
-    accumulate,
-    accumulate_masked,
-    accumulate_packed,
-    correlate_masked,
-    correlate_tile,
-    gather,
-)
+from models.kernels.conv_tiles import INSIDE, OUTSIDE, TILE, gather, visit
 from models.kernels.structure import Indices, Starts
 from models.kernels.vectors import LINES, QUADS
 
 Small = NDArray[np.int16]
 Shape = tuple[int, int, int, int]
+Sums = tuple[Numbers, Numbers]
+Products = tuple[Numbers, Numbers]
+
+
+class Connected(NamedTuple):
+    """The connections of a pass, output channel after output channel.
+
+    blocks   [outputs, blocks + 1]  of each output channel and block of source channels
+    offsets  [nnz]                  from an output's place in the source to what the connection reads
+    taps     [nnz]                  of each connection, if the source is not packed
+    """
+
+    blocks: Starts
+    offsets: Indices
+    taps: Small
+
 
 TOGETHER = 4  # tiles of an output channel, one after the other: memory is fastest in long runs
 
 
 @kernel
 def sweep(
-    blocks: Starts,
-    offsets: Indices,
-    taps: Small,
-    values: Numbers,
+    connected: Connected,
     source: Numbers,
-    bias: Numbers,
-    out: Numbers,
     plan: Plan,
+    image: Numbers,
+    sums: Sums | None,
+    products: Products | None,
 ) -> None:
-    """The outputs of the pass; all others stay as they are.
+    """All tiles of the pass.
 
-    blocks  [outputs, blocks + 1]  of the connections of each output channel and block of source channels
-    offsets [nnz]                  from an output's place in the source to what the connection reads
-    taps    [nnz]                  of each connection, if the source is not packed
+    image     as large as that of the outputs; if sums, it is that, and what the pass does not reach stays as it is
+    sums      None, or (values [nnz], bias [outputs])
+    products  None, or (fixed, grad [nnz]): to grad is added, for each connection, the sum of what it reads times the
+              outputs' places in the image `fixed`
     """
-    outputs, height, width, batch = out.shape
-    down, across, size, most = plan.down, plan.across, LINES * plan.lanes, count_tiles(plan, 0, 0)
+    outputs, _, _, batch = image.shape
+    size, most = LINES * plan.lanes, count_tiles(plan, 0, 0)
+    between = between_tiles(outputs, plan.lanes)
+    region = between * plan.chunk * most if plan.packed else size
     packed = workspace(plan.chunk * source.shape[0] * plan.plane * plan.lanes, source)
-    sums = workspace(size * plan.chunk * most * outputs if plan.packed else 0, source)
+    summed = workspace(0 if sums is None else region, source)
+    fixed = workspace(0 if products is None else region, source)
     slots = np.empty(plan.rows * plan.cols if plan.packed else 0, np.int64)
     tiles = np.empty(TOGETHER * TILE, np.int64)
-    marks = down.shifts.size * across.shifts.size * QUADS * 2
-    masks = np.empty(TOGETHER * marks, np.int16)
-    borders = np.empty(TOGETHER, np.bool_)
-    flat_source, flat = source.reshape(-1), out.reshape(-1)
-    start = values.dtype.type(0)
+    masks = np.empty(TOGETHER * plan.down.shifts.size * plan.across.shifts.size * QUADS * 2, np.int16)
     for b0 in range(0, batch, plan.chunk * plan.lanes):
-        for i0 in range(0, down.length, plan.rows):
-            for j0 in range(0, across.length, plan.cols):
-                count = count_tiles(plan, i0, j0)
+        for i0 in range(0, plan.down.length, plan.rows):
+            for j0 in range(0, plan.across.length, plan.cols):
                 if plan.packed:
                     pack_source(source, plan, i0, j0, b0, packed)
+                    if products is not None:
+                        pack_outputs(products[0], plan, i0, j0, b0, fixed, slots)
                     for v in range(count_vectors(plan, batch - b0)):
                         for block in range(plan.blocks):
-                            for t in range(count):
-                                _find_tile(t, v, i0, j0, b0, source.shape, out.shape, plan, tiles, 0)
-                                for o in range(outputs):
-                                    if bias.size:
-                                        start = bias[o]
-                                    accumulate_packed(
-                                        packed, tiles, 0, offsets, values, blocks[o, block], blocks[o, block + 1],
-                                        block == 0, start, sums, ((v * most + t) * outputs + o) * size,
-                                    )  # fmt: skip
-                    unpack_outputs(out, plan, i0, j0, b0, sums, slots)
-                    continue
-                for t0 in range(0, count, TOGETHER):
-                    together = min(TOGETHER, count - t0)
-                    for t in range(together):
-                        _find_tile(t0 + t, 0, i0, j0, b0, source.shape, out.shape, plan, tiles, t)
-                        borders[t] = _find_border(t0 + t, source.shape, plan, masks, t * marks)
-                    for o in range(outputs):
-                        if bias.size:
-                            start = bias[o]
-                        begin, end, origin = blocks[o, 0], blocks[o, 1], o * height * width * batch + b0
-                        for t in range(together):
-                            if borders[t]:
-                                accumulate_masked(
-                                    flat_source,
-                                    tiles,
-                                    t,
-                                    offsets,
-                                    values,
-                                    begin,
-                                    end,
-                                    start,
-                                    flat,
-                                    origin,
-                                    taps,
-                                    masks,
-                                    t * marks,
-                                )
-                            else:
-                                accumulate(flat_source, tiles, t, offsets, values, begin, end, start, flat, origin)
+                            for t in range(count_tiles(plan, i0, j0)):
+                                _find_tile(t, v, i0, j0, b0, source.shape, image.shape, plan, tiles, 0)
+                                _visit_packed(
+                                    connected, block, packed, tiles, (v * most + t) * between, size,
+                                    sums, summed, products, fixed,
+                                )  # fmt: skip
+                    if sums is not None:
+                        unpack_outputs(image, plan, i0, j0, b0, summed, slots)
+                else:
+                    count = count_tiles(plan, i0, j0)
+                    for t0 in range(0, count, TOGETHER):
+                        _visit_in_place(
+                            t0, min(t0 + TOGETHER, count), b0, connected, source, plan, image, tiles, masks,
+                            sums, products, fixed,
+                        )  # fmt: skip
 
 
 @kernel
-def sweep_gradients(
-    blocks: Starts,
-    offsets: Indices,
-    taps: Small,
-    x: Numbers,
-    dy: Numbers,
-    grad: Numbers,
-    bias_grad: Numbers,
-    plan: Plan,
+def _visit_packed(
+    connected: Connected,
+    block: int,
+    packed: Numbers,
+    tiles: Integers,
+    place: int,
+    size: int,
+    sums: Sums | None,
+    summed: Numbers,
+    products: Products | None,
+    fixed: Numbers,
 ) -> None:
-    """grad [nnz] and bias_grad [outputs], or empty; the other arguments are those of `sweep`."""
-    outputs, height, width, batch = dy.shape
-    down, across, size, most = plan.down, plan.across, LINES * plan.lanes, count_tiles(plan, 0, 0)
-    packed = workspace(plan.chunk * x.shape[0] * plan.plane * plan.lanes, x)
-    gathered = workspace(size * plan.chunk * most * outputs if plan.packed else size, x)
-    slots = np.empty(plan.rows * plan.cols if plan.packed else 0, np.int64)
-    tiles = np.empty(TOGETHER * TILE, np.int64)
-    marks = down.shifts.size * across.shifts.size * QUADS * 2
-    masks = np.empty(TOGETHER * marks, np.int16)
+    """A tile of all output channels; the channels' own are `size` numbers each, the first at summed[place:]."""
+    for o in range(len(connected.blocks)):
+        begin, end = connected.blocks[o, block], connected.blocks[o, block + 1]
+        adding, multiplying = (sums, o, block == 0, summed, place), (products, fixed, place)
+        visit(packed, tiles, 0, connected.offsets, begin, end, None, adding, multiplying)
+        place += size
+
+
+@kernel
+def _visit_in_place(
+    begin: int,
+    end: int,
+    b0: int,
+    connected: Connected,
+    source: Numbers,
+    plan: Plan,
+    image: Numbers,
+    tiles: Integers,
+    masks: Small,
+    sums: Sums | None,
+    products: Products | None,
+    fixed: Numbers,
+) -> None:
+    """Tiles begin:end, at most TOGETHER, of all output channels; the source is not packed."""
+    marks = masks.size // TOGETHER
     borders = np.empty(TOGETHER, np.bool_)
-    flat_x, flat = x.reshape(-1), dy.reshape(-1)
-    grad[:] = 0
-    bias_grad[:] = 0
-    for b0 in range(0, batch, plan.chunk * plan.lanes):
-        for i0 in range(0, down.length, plan.rows):
-            for j0 in range(0, across.length, plan.cols):
-                count = count_tiles(plan, i0, j0)
-                if plan.packed:
-                    pack_source(x, plan, i0, j0, b0, packed)
-                    pack_outputs(dy, plan, i0, j0, b0, gathered, slots, bias_grad)
-                    for v in range(count_vectors(plan, batch - b0)):
-                        for block in range(plan.blocks):
-                            for t in range(count):
-                                _find_tile(t, v, i0, j0, b0, x.shape, dy.shape, plan, tiles, 0)
-                                for o in range(outputs):
-                                    correlate_tile(
-                                        packed, tiles, 0, offsets, blocks[o, block], blocks[o, block + 1],
-                                        gathered, ((v * most + t) * outputs + o) * size, grad,
-                                    )  # fmt: skip
-                    continue
-                for t0 in range(0, count, TOGETHER):
-                    together = min(TOGETHER, count - t0)
-                    for t in range(together):
-                        _find_tile(t0 + t, 0, i0, j0, b0, x.shape, dy.shape, plan, tiles, t)
-                        borders[t] = _find_border(t0 + t, x.shape, plan, masks, t * marks)
-                    for o in range(outputs):
-                        begin, end, origin = blocks[o, 0], blocks[o, 1], o * height * width * batch + b0
-                        for t in range(together):
-                            total = gather(flat, tiles, t, origin, gathered, 0)
-                            if bias_grad.size:
-                                bias_grad[o] += total
-                            if borders[t]:
-                                correlate_masked(
-                                    flat_x, tiles, t, offsets, begin, end, gathered, 0, grad, taps, masks, t * marks
-                                )
-                            else:
-                                correlate_tile(flat_x, tiles, t, offsets, begin, end, gathered, 0, grad)
+    for t in range(end - begin):
+        _find_tile(begin + t, 0, 0, 0, b0, source.shape, image.shape, plan, tiles, t)
+        borders[t] = _find_border(begin + t, source.shape, plan, masks, t * marks)
+    for o in range(image.shape[0]):
+        first, last, origin = connected.blocks[o, 0], connected.blocks[o, 1], o * image[0].size + b0
+        adding, multiplying = (sums, o, True, image, origin), (products, fixed, 0)
+        for t in range(end - begin):
+            if products is not None:
+                gather(products[0], tiles, t, origin, fixed, 0)
+            if borders[t]:
+                border = (connected.taps, masks, t * marks)
+                visit(source, tiles, t, connected.offsets, first, last, border, adding, multiplying)
+            else:
+                visit(source, tiles, t, connected.offsets, first, last, None, adding, multiplying)
 
 
 @kernel

@@ -81,15 +81,11 @@ def without_skipped(vectors: Vectors, skip: Value, totals: list[Value], count: i
 
 def put(vectors: Vectors, fresh: bool, total: Value, place: Value) -> None:
     """place = total if fresh, and else itself plus total."""
-    pointer = vectors.builder.bitcast(place, total.type.as_pointer())
-    if not fresh:
-        total = vectors.add(total, vectors.builder.load(pointer, align=vectors.size))
-    vectors.builder.store(total, pointer, align=vectors.size)
-
-
-def whole_fours(builder: Value, piece: Piece) -> Value:
-    """Where the last whole four connections end."""
-    return builder.add(piece.begin, builder.and_(builder.sub(piece.end, piece.begin), INT64(-4)))
+    if fresh:
+        pointer = vectors.builder.bitcast(place, total.type.as_pointer())
+        vectors.builder.store(total, pointer, align=vectors.size)
+    else:
+        vectors.add_to(place, total)
 
 
 def beginning(vectors: Vectors, array: Value, at: Value, step: Value) -> tuple[Value, Value]:

@@ -27,10 +27,9 @@ from models.kernels.linear_loops import (
     put,
     source_of,
     values_of,
-    whole_fours,
     without_skipped,
 )
-from models.kernels.vectors import INT32, INT64, LINE, Value, Vectors, cgutils, each, emitted, plain
+from models.kernels.vectors import INT32, INT64, LINE, Value, Vectors, cgutils, each, emitted, plain, whole_fours
 
 Kind = Any  # of Numba, not typed either
 
@@ -160,7 +159,7 @@ def correlate(
                     grad = values_of(vectors, products, places, piece, last)
                     source = vectors.at(y, builder.mul(piece.row, y_step))
                     fixed = [vectors.load(vectors.plus(source, k)) for k in range(count)]
-                    whole = whole_fours(builder, piece)
+                    whole = whole_fours(builder, piece.begin, piece.end)
                     for p in each(builder, piece.begin, whole, 4):
                         put(vectors, is_first, vectors.four_sums(*multiply(p, 4, fixed)), vectors.at(grad, p))
                     for p in each(builder, whole, piece.end, 1):
@@ -214,7 +213,7 @@ def differentiate(
                     source = vectors.at(x, builder.mul(piece.row, x_step))
                     vectors.begin_sums(sums, fresh, lambda: vectors.zero, target)
                     fixed = [vectors.load(vectors.plus(source, k)) for k in range(lines)]
-                    whole = whole_fours(builder, piece)
+                    whole = whole_fours(builder, piece.begin, piece.end)
                     for p in each(builder, piece.begin, whole, 4):
                         places = [builder.add(p, INT64(k)) for k in range(4)]
                         products = without_skipped(vectors, skip, [connection(q, fixed, sums) for q in places], lines)

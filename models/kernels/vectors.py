@@ -68,6 +68,11 @@ def opaque(builder: Value, value: Value) -> Value:
     return builder.asm(ir.FunctionType(value.type, [value.type]), "", "=r,0", [value], False)
 
 
+def whole_fours(builder: Value, begin: Value, end: Value) -> Value:
+    """Where the last whole four of the numbers from begin on end."""
+    return builder.add(begin, builder.and_(builder.sub(end, begin), INT64(-4)))
+
+
 class Vectors:
     """Vectors of one kind of number: as many bytes each, those of a register or a power of two of them."""
 
@@ -105,6 +110,11 @@ class Vectors:
 
     def store(self, value: Value, data: Value) -> None:
         self.builder.store(value, self.builder.bitcast(data, self.vector.as_pointer()), align=self.size)
+
+    def add_to(self, data: Value, value: Value) -> None:
+        """Adds a number, or a few, to those at data."""
+        pointer = self.builder.bitcast(data, value.type.as_pointer())
+        self.builder.store(self.add(value, self.builder.load(pointer, align=self.size)), pointer, align=self.size)
 
     def begin_sums(self, totals: list[Value], fresh: Value, initial: Callable[[], Value], data: Value) -> None:
         """Each of some places of sums: what `initial` writes code for if fresh, and else its vector of data."""

@@ -119,16 +119,22 @@ class _Convolution(torch.autograd.Function):
         geometry: Geometry = ctx.geometry
         dy = batch_innermost(dy)
         dx = dvalues = dbias = None
+        if ctx.needs_input_grad[1]:
+            dvalues = torch.empty_like(values)
         if ctx.needs_input_grad[0]:
             there = structure.transposed
             dx = _innermost(x, tuple(x.shape))
             weights = there.starts, there.rows[:-1], there.order, _array(values)
-            conv.convolve_transposed(*weights, _array(dy), _array(dx), *geometry[1:])
-        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-            dvalues, dbias = torch.empty_like(values), values.new_empty(structure.outputs)
-            gradients = _array(dvalues), _array(dbias)
-            conv.correlate(structure.starts, structure.columns, _array(x), _array(dy), *gradients, *geometry[1:])
-        return dx, dvalues, dbias if ctx.needs_input_grad[2] else None, None, None
+            if dvalues is None:
+                conv.convolve_transposed(*weights, _array(dy), _array(dx), *geometry[1:])
+            else:
+                both = _array(dx), _array(dvalues)
+                conv.gradients(*weights, _array(x), _array(dy), *both, *geometry[1:])
+        elif dvalues is not None:
+            conv.correlate(structure.starts, structure.columns, _array(x), _array(dy), _array(dvalues), *geometry[1:])
+        if ctx.needs_input_grad[2]:
+            dbias = dy.sum(dim=(0, 2, 3))
+        return dx, dvalues, dbias, None, None
 
 
 def _check(x: Tensor, values: Tensor, bias: Tensor | None) -> None:

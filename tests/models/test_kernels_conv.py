@@ -66,14 +66,14 @@ class Problem:
         _, stride, padding, dilation = self.case.geometry
         return functional.conv2d(self.x, self.weight, self.bias, stride, padding, dilation)
 
-    def dense_gradients(self) -> tuple[Tensor, Tensor, Tensor]:
-        """In the input, in the active weights, in the bias."""
-        for tensor in (self.x, self.weight, self.bias):
+    def dense_gradients(self) -> tuple[Tensor, Tensor]:
+        """In the input and in the active weights."""
+        for tensor in (self.x, self.weight):
             tensor.requires_grad_()
-        in_x, in_weight, in_bias = torch.autograd.grad(self.dense(), (self.x, self.weight, self.bias), self.dy)
-        for tensor in (self.x, self.weight, self.bias):
+        in_x, in_weight = torch.autograd.grad(self.dense(), (self.x, self.weight), self.dy)
+        for tensor in (self.x, self.weight):
             tensor.requires_grad_(False)
-        return in_x, in_weight[self.mask], in_bias
+        return in_x, in_weight[self.mask]
 
     def forward(self, bias: Array | None = None, y: Array | None = None) -> Array:
         y = unwritten(self.dy) if y is None else y
@@ -87,10 +87,18 @@ class Problem:
         conv.convolve_transposed(starts, columns, order, self.values, inside(self.dy), dx, *self.case.geometry)
         return dx
 
-    def weight_gradient(self) -> tuple[Array, Array]:
-        grad, bias_grad = np.full_like(self.values, np.nan), np.full_like(self.bias.numpy(), np.nan)
-        conv.correlate(self.starts, self.columns, inside(self.x), inside(self.dy), grad, bias_grad, *self.case.geometry)
-        return grad, bias_grad
+    def weight_gradient(self) -> Array:
+        grad = np.full_like(self.values, np.nan)
+        conv.correlate(self.starts, self.columns, inside(self.x), inside(self.dy), grad, *self.case.geometry)
+        return grad
+
+    def both_gradients(
+        self, x: Array | None = None, dy: Array | None = None, dx: Array | None = None
+    ) -> tuple[Array, Array]:
+        x, dy = inside(self.x) if x is None else x, inside(self.dy) if dy is None else dy
+        dx, grad = unwritten(self.x) if dx is None else dx, np.full_like(self.values, np.nan)
+        conv.gradients(*self.transposed(), self.values, x, dy, dx, grad, *self.case.geometry)
+        return dx, grad
 
     def transposed(self) -> tuple[Array, Array, Array]:
         taps = self.case.kernel_size[0] * self.case.kernel_size[1]
@@ -119,13 +127,14 @@ def assert_equal(ours: Array, theirs: Tensor, usual: float = 0.0) -> None:
 
 def assert_like_torch(case: Case, dtype: torch.dtype) -> None:
     problem = Problem(case, dtype)
-    in_x, in_weight, in_bias = problem.dense_gradients()
-    grad, bias_grad = problem.weight_gradient()
+    in_x, in_weight = problem.dense_gradients()
+    in_x, summed = torch.from_numpy(inside(in_x)), (problem.dy.numel() / case.outputs) ** 0.5
     assert_equal(problem.forward(), torch.from_numpy(inside(problem.dense())))
-    assert_equal(problem.input_gradient(), torch.from_numpy(inside(in_x)))
-    summed = (problem.dy.numel() / case.outputs) ** 0.5
+    assert_equal(problem.input_gradient(), in_x)
+    assert_equal(problem.weight_gradient(), in_weight, summed)
+    dx, grad = problem.both_gradients()
+    assert_equal(dx, in_x)
     assert_equal(grad, in_weight, summed)
-    assert_equal(bias_grad, in_bias, summed)
 
 
 def pairs(least: int, most: int) -> st.SearchStrategy[Pair]:
@@ -155,7 +164,7 @@ CASES = st.builds(
 @example(case=Case(6, 8, (16, 16), 64, (3, 3), padding=(1, 1), density=0.1))  # in place, whole quads
 @example(case=Case(6, 8, (9, 7), 32, (3, 3), padding=(1, 1), density=0.1))  # in place, half quads
 @example(case=Case(3, 2, (8, 8), 64, (1, 1), stride=(3, 2)))  # a stride that skips places of the input
-def test_all_three_kernels_compute_what_a_dense_convolution_does(dtype: torch.dtype, case: Case) -> None:
+def test_all_kernels_compute_what_a_dense_convolution_does(dtype: torch.dtype, case: Case) -> None:
     assert_like_torch(case, dtype)
 
 
@@ -182,16 +191,20 @@ def test_without_bias_an_output_channel_that_has_no_connections_is_zero(batch: i
 @pytest.mark.parametrize("batch", [5, 32, 64])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nothing_outside_the_arrays_is_read_or_written(batch: int, value: float) -> None:
-    """The image lies between numbers that would spoil every sum."""
+    """The images lie between numbers that would spoil every sum."""
     problem = Problem(Case(3, 2, (6, 5), batch, (3, 3), padding=(1, 1), density=1.0), torch.float64)
-    framed_x, framed_y = (between(inside(image), value) for image in (problem.x, problem.dy))
-    x, y = framed_x[1], framed_y[1]
+    framed = [between(inside(image), value) for image in (problem.x, problem.dy, problem.x)]
+    x, y, dx = (image for _, image, _ in framed)
+    in_x, in_weight = problem.dense_gradients()
     conv.convolve(problem.starts, problem.columns, problem.values, x, problem.bias.numpy(), y, *problem.case.geometry)
     assert_equal(y, torch.from_numpy(inside(problem.dense())))
     y[:] = inside(problem.dy)
-    conv.convolve_transposed(*problem.transposed(), problem.values, y, x, *problem.case.geometry)
-    assert_equal(x, torch.from_numpy(inside(problem.dense_gradients()[0])))
-    for before, _, after in (framed_x, framed_y):
+    conv.convolve_transposed(*problem.transposed(), problem.values, y, dx, *problem.case.geometry)
+    assert_equal(dx, torch.from_numpy(inside(in_x)))
+    dx[:] = np.nan
+    for found, expected in zip(problem.both_gradients(x, y, dx), (inside(in_x), in_weight), strict=True):
+        assert_equal(found, torch.as_tensor(expected))
+    for before, _, after in framed:
         np.testing.assert_equal(before, value)
         np.testing.assert_equal(after, value)
 
@@ -212,7 +225,8 @@ def test_the_same_inputs_give_the_same_bits(batch: int, density: float) -> None:
     first, second = Problem(case, torch.float32), Problem(case, torch.float32)
     np.testing.assert_array_equal(first.forward(), second.forward())
     np.testing.assert_array_equal(first.input_gradient(), second.input_gradient())
-    for one, other in zip(first.weight_gradient(), second.weight_gradient(), strict=True):
+    np.testing.assert_array_equal(first.weight_gradient(), second.weight_gradient())
+    for one, other in zip(first.both_gradients(), second.both_gradients(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
