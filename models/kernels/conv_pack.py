@@ -59,8 +59,8 @@ def pack_source(source: Numbers, plan: Plan, i0: int, j0: int, b0: int, packed: 
 
 @kernel
 def between_tiles(outputs: int, lanes: int) -> int:
-    """From a tile of packed outputs to the next. One channel too much: powers of two share few places of a cache."""
-    return (outputs + 1) * LINES * lanes
+    """From a tile of packed outputs to the next: not a multiple of four channels, which share few places of a cache."""
+    return (outputs + 1 if outputs % 4 == 0 else outputs) * LINES * lanes
 
 
 @kernel

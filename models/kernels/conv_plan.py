@@ -122,7 +122,11 @@ def make_plan(
             if chunk < 2 * vectors:
                 plan = _pack_regions(channels, down, across, lanes, rows, cols, chunk, 1)
                 fitting = (channels * _footprint(plan) + NEAR - 1) // NEAR
+                tried = 0
                 for blocks in (1, (fitting + 1) // 2, (3 * fitting + 3) // 4, fitting):
+                    if blocks == tried:
+                        continue
+                    tried = blocks
                     plan = _pack_regions(channels, down, across, lanes, rows, cols, chunk, min(channels, blocks))
                     cost = _cost(plan, channels, outputs, nnz, vectors, kinds)
                     if cost < least:

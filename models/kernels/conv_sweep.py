@@ -51,94 +51,60 @@ def sweep(
               outputs' places in the image `fixed`
     """
     outputs, _, _, batch = image.shape
-    size, most = LINES * plan.lanes, count_tiles(plan, 0, 0)
-    between = between_tiles(outputs, plan.lanes)
+    down, across, apart = plan.down, plan.across, image.size // outputs
+    size, most, between = LINES * plan.lanes, count_tiles(plan, 0, 0), between_tiles(outputs, plan.lanes)
     region = between * plan.chunk * most if plan.packed else size
     packed = workspace(plan.chunk * source.shape[0] * plan.plane * plan.lanes, source)
     summed = workspace(0 if sums is None else region, source)
     fixed = workspace(0 if products is None else region, source)
     slots = np.empty(plan.rows * plan.cols if plan.packed else 0, np.int64)
     tiles = np.empty(TOGETHER * TILE, np.int64)
-    masks = np.empty(TOGETHER * plan.down.shifts.size * plan.across.shifts.size * QUADS * 2, np.int16)
+    marks = down.shifts.size * across.shifts.size * QUADS * 2
+    masks = np.empty(TOGETHER * marks, np.int16)
+    borders = np.empty(TOGETHER, np.bool_)
+    blocks, offsets, border = connected.blocks, connected.offsets, (connected.taps, masks)
     for b0 in range(0, batch, plan.chunk * plan.lanes):
-        for i0 in range(0, plan.down.length, plan.rows):
-            for j0 in range(0, plan.across.length, plan.cols):
+        for i0 in range(0, down.length, plan.rows):
+            for j0 in range(0, across.length, plan.cols):
+                count = count_tiles(plan, i0, j0)
                 if plan.packed:
                     pack_source(source, plan, i0, j0, b0, packed)
                     if products is not None:
                         pack_outputs(products[0], plan, i0, j0, b0, fixed, slots)
                     for v in range(count_vectors(plan, batch - b0)):
                         for block in range(plan.blocks):
-                            for t in range(count_tiles(plan, i0, j0)):
+                            for t in range(count):
                                 _find_tile(t, v, i0, j0, b0, source.shape, image.shape, plan, tiles, 0)
-                                _visit_packed(
-                                    connected, block, packed, tiles, (v * most + t) * between, size,
-                                    sums, summed, products, fixed,
-                                )  # fmt: skip
+                                slot = (v * most + t) * between
+                                for o in range(outputs):
+                                    visit(
+                                        packed, tiles, 0, offsets, blocks[o, block], blocks[o, block + 1], None, 0,
+                                        sums, o, block == 0, summed, slot, products, fixed, slot,
+                                    )  # fmt: skip
+                                    slot += size
                     if sums is not None:
                         unpack_outputs(image, plan, i0, j0, b0, summed, slots)
-                else:
-                    count = count_tiles(plan, i0, j0)
-                    for t0 in range(0, count, TOGETHER):
-                        _visit_in_place(
-                            t0, min(t0 + TOGETHER, count), b0, connected, source, plan, image, tiles, masks,
-                            sums, products, fixed,
-                        )  # fmt: skip
-
-
-@kernel
-def _visit_packed(
-    connected: Connected,
-    block: int,
-    packed: Numbers,
-    tiles: Integers,
-    place: int,
-    size: int,
-    sums: Sums | None,
-    summed: Numbers,
-    products: Products | None,
-    fixed: Numbers,
-) -> None:
-    """A tile of all output channels; the channels' own are `size` numbers each, the first at summed[place:]."""
-    for o in range(len(connected.blocks)):
-        begin, end = connected.blocks[o, block], connected.blocks[o, block + 1]
-        adding, multiplying = (sums, o, block == 0, summed, place), (products, fixed, place)
-        visit(packed, tiles, 0, connected.offsets, begin, end, None, adding, multiplying)
-        place += size
-
-
-@kernel
-def _visit_in_place(
-    begin: int,
-    end: int,
-    b0: int,
-    connected: Connected,
-    source: Numbers,
-    plan: Plan,
-    image: Numbers,
-    tiles: Integers,
-    masks: Small,
-    sums: Sums | None,
-    products: Products | None,
-    fixed: Numbers,
-) -> None:
-    """Tiles begin:end, at most TOGETHER, of all output channels; the source is not packed."""
-    marks = masks.size // TOGETHER
-    borders = np.empty(TOGETHER, np.bool_)
-    for t in range(end - begin):
-        _find_tile(begin + t, 0, 0, 0, b0, source.shape, image.shape, plan, tiles, t)
-        borders[t] = _find_border(begin + t, source.shape, plan, masks, t * marks)
-    for o in range(image.shape[0]):
-        first, last, origin = connected.blocks[o, 0], connected.blocks[o, 1], o * image[0].size + b0
-        adding, multiplying = (sums, o, True, image, origin), (products, fixed, 0)
-        for t in range(end - begin):
-            if products is not None:
-                gather(products[0], tiles, t, origin, fixed, 0)
-            if borders[t]:
-                border = (connected.taps, masks, t * marks)
-                visit(source, tiles, t, connected.offsets, first, last, border, adding, multiplying)
-            else:
-                visit(source, tiles, t, connected.offsets, first, last, None, adding, multiplying)
+                    continue
+                for t0 in range(0, count, TOGETHER):
+                    together = min(TOGETHER, count - t0)
+                    for t in range(together):
+                        _find_tile(t0 + t, 0, i0, j0, b0, source.shape, image.shape, plan, tiles, t)
+                        borders[t] = _find_border(t0 + t, source.shape, plan, masks, t * marks)
+                    for o in range(outputs):
+                        begin, end, origin = blocks[o, 0], blocks[o, 1], o * apart + b0
+                        for t in range(together):
+                            if products is not None:
+                                gather(products[0], tiles, t, origin, fixed, 0)
+                            if borders[t]:
+                                visit(
+                                    source, tiles, t, offsets, begin, end, border, t * marks,
+                                    sums, o, True, image, origin, products, fixed, 0,
+                                )  # fmt: skip
+                            else:
+                                visit(
+                                    source, tiles, t, offsets, begin, end, None, 0,
+                                    sums, o, True, image, origin, products, fixed, 0,
+                                )  # fmt: skip
 
 
 @kernel

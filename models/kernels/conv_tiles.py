@@ -44,23 +44,31 @@ def visit(
     begin: Any,
     end: Any,
     border: Any,
+    at: Any,
     sums: Any,
+    o: Any,
+    fresh: Any,
+    out: Any,
+    place: Any,
     products: Any,
+    fixed: Any,
+    slot: Any,
 ) -> Any:
     """The connections begin:end of a tile: their sums, their products, or both, which read the source once for both.
 
-    border    None, or where the tile meets the border of the source (taps, masks, at):
+    border    None, or where the tile meets the border of the source (taps, masks):
               taps  [nnz]             of each connection
               masks [taps, QUADS, 2]  INSIDE or OUTSIDE, where the tap reads 0: of each half quad, in masks[at:]
-    sums      (None or (values [nnz], bias [outputs]), o, fresh, out, place): the connections are added to out[place:],
-              or if fresh to bias[o]. That is LINES vectors; in an image, of four dimensions, the tile's places
-    products  (None or (any, grad [nnz]), fixed, slot): what p reads times the LINES vectors at fixed[slot:] is added to
-              grad[p]
+    sums      None, or (values [nnz], bias [outputs]): the connections are added to out[place:], or if fresh to bias[o].
+              That is LINES vectors; in an image, of four dimensions, the tile's places
+    products  None, or (any, grad [nnz]): what p reads times the LINES vectors at fixed[slot:] is added to grad[p]
     """
+    arguments = (source, tiles, t, offsets, begin, end, border, at, sums, o, fresh, out, place, products, fixed, slot)
+    packed = out.ndim == 1
 
     def build(context: Value, builder: Value, signature: Value, arguments: Value) -> Value:
         given = plain(context, builder, signature, arguments)
-        source, tiles, t, offsets, begin, end, border, (sums, o, fresh, out, place), (products, fixed, slot) = given
+        source, tiles, t, offsets, begin, end, border, at, sums, o, fresh, out, place, products, fixed, slot = given
         vectors = Vectors(context, builder, signature.args[0])
         tile = _tile(vectors, tiles, t)
         quads = [vectors.at(source, place) for place in vectors.integers(tile, 0, QUADS)]
@@ -77,7 +85,7 @@ def visit(
 
         def connection(p: Value) -> Value:
             """Its product in two parts, as sums of many terms wait for each other."""
-            offset, masks = vectors.integer(offsets, p), _masks(vectors, border, p) if border else []
+            offset, masks = vectors.integer(offsets, p), _masks(vectors, border, at, p) if border else []
             value = vectors.splat(builder.load(vectors.at(values, p)), vectors.lanes) if sums else None
             parts: list[Value] = []
             # Where LLVM does not know it, it cannot read them all before the loop, and then from the stack.
@@ -106,7 +114,7 @@ def visit(
         else:
             for p in each(builder, begin, end, 1):
                 connection(p)
-        if sums and signature.args[7].types[3].ndim == 1:
+        if sums and packed:
             for k, total in enumerate(totals):
                 vectors.store(builder.load(total), vectors.plus(out, k))
         elif sums:
@@ -115,7 +123,7 @@ def visit(
                     vectors.store(builder.load(total), vectors.at(out, further))
         return context.get_dummy_value()
 
-    return types.void(source, tiles, t, offsets, begin, end, border, sums, products), build
+    return types.void(*arguments), build
 
 
 @emitted
@@ -145,9 +153,9 @@ def _tile(vectors: Vectors, tiles: Value, t: Value) -> Value:
     return vectors.at(tiles, vectors.builder.mul(t, INT64(TILE)))
 
 
-def _masks(vectors: Vectors, border: list[Value], p: Value) -> list[Value]:
+def _masks(vectors: Vectors, border: list[Value], at: Value, p: Value) -> list[Value]:
     """Of connection p, for each half quad."""
-    taps, masks, at = border
+    taps, masks = border
     first = vectors.builder.add(at, vectors.builder.mul(vectors.integer(taps, p), INT64(2 * QUADS)))
     return [vectors.bits(masks, vectors.builder.add(first, INT64(k))) for k in range(2 * QUADS)]
 
