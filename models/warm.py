@@ -23,7 +23,7 @@ CLASSES = 3
 NETWORKS: tuple[AnyNetwork, ...] = (
     MLP(widths=(6,), batch_norm=True, dropout=0.5),
     MLP(widths=(6,), activation="prelu", batch_norm=True),  # by autograd
-    VGG(channels=(4, "pool"), stride=1, dropout=0.5),
+    VGG(channels=(4, 4, "pool"), stride=1, dropout=0.5),  # the second convolution takes both gradients
     LSTM(units=(4,)),
     GRU(units=(4,)),
 )

@@ -94,7 +94,7 @@ def sweep(
                         begin, end, origin = blocks[o, 0], blocks[o, 1], o * apart + b0
                         for t in range(together):
                             if products is not None:
-                                gather(products[0], tiles, t, origin, fixed, 0)
+                                gather(products[0], tiles, t, origin, fixed)
                             if borders[t]:
                                 visit(
                                     source, tiles, t, offsets, begin, end, border, t * marks,

@@ -59,8 +59,8 @@ def visit(
     border    None, or where the tile meets the border of the source (taps, masks):
               taps  [nnz]             of each connection
               masks [taps, QUADS, 2]  INSIDE or OUTSIDE, where the tap reads 0: of each half quad, in masks[at:]
-    sums      None, or (values [nnz], bias [outputs]): the connections are added to out[place:], or if fresh to bias[o].
-              That is LINES vectors; in an image, of four dimensions, the tile's places
+    sums      None, or (values [nnz], bias [outputs]): out[place:], LINES vectors, are those or if fresh bias[o], plus
+              the connections. Of an image, which has four dimensions, it is the tile's places, and always fresh
     products  None, or (any, grad [nnz]): what p reads times the LINES vectors at fixed[slot:] is added to grad[p]
     """
     arguments = (source, tiles, t, offsets, begin, end, border, at, sums, o, fresh, out, place, products, fixed, slot)
@@ -127,16 +127,16 @@ def visit(
 
 
 @emitted
-def gather(typing: Any, image: Any, tiles: Any, t: Any, origin: Any, gathered: Any, slot: Any) -> Any:
-    """gathered[slot:] = a tile of image[origin:], 0 where the tile leaves the image."""
-    return types.void(image, tiles, t, origin, gathered, slot), _build_gather
+def gather(typing: Any, image: Any, tiles: Any, t: Any, origin: Any, gathered: Any) -> Any:
+    """gathered = a tile of image[origin:], 0 where the tile leaves the image."""
+    return types.void(image, tiles, t, origin, gathered), _build_gather
 
 
 def _build_gather(context: Value, builder: Value, signature: Value, arguments: Value) -> Value:
-    image, tiles, t, origin, gathered, slot = plain(context, builder, signature, arguments)
+    image, tiles, t, origin, gathered = plain(context, builder, signature, arguments)
     vectors = Vectors(context, builder, signature.args[0])
     tile = _tile(vectors, tiles, t)
-    image, gathered = vectors.at(image, origin), vectors.at(gathered, slot)
+    image = vectors.at(image, origin)
     for k, (there, place) in enumerate(_destinations(vectors, tile)):
         before = builder.basic_block
         with builder.if_then(there):

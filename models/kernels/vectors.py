@@ -22,7 +22,7 @@ Value = Any  # of LLVM, which is not typed
 cgutils: Any = numba.core.cgutils  # nor are these
 arrayobj: Any = numba.np.arrayobj
 
-INT16, INT32, INT64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
+INT32, INT64 = ir.IntType(32), ir.IntType(64)
 
 
 def emitted(emit: Callable[..., Value]) -> Callable[..., Any]:

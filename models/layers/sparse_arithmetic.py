@@ -49,13 +49,15 @@ def multiply(x: Tensor, values: Tensor, bias: Tensor | None, structure: Structur
     """A sparse matrix times each of a batch of vectors: x [n, inputs], values [nnz], bias [outputs] -> [n, outputs]."""
     _check(x, values, bias)
     use = TRAINING if torch.is_grad_enabled() else EVALUATION
-    return cast(Tensor, _Multiplication.apply(x, values, bias, structure, use))  # type: ignore[no-untyped-call]
+    weights = _contiguous(values, bias)
+    return cast(Tensor, _Multiplication.apply(x, *weights, structure, use))  # type: ignore[no-untyped-call]
 
 
 def convolve(x: Tensor, values: Tensor, bias: Tensor | None, structure: Structure, geometry: Geometry) -> Tensor:
     """x [n, channels, height, width], values [nnz], bias [outputs] -> [n, outputs, *geometry.size]"""
     _check(x, values, bias)
-    return cast(Tensor, _Convolution.apply(x, values, bias, structure, geometry))  # type: ignore[no-untyped-call]
+    weights = _contiguous(values, bias)
+    return cast(Tensor, _Convolution.apply(x, *weights, structure, geometry))  # type: ignore[no-untyped-call]
 
 
 class _Multiplication(torch.autograd.Function):
@@ -145,6 +147,11 @@ def _check(x: Tensor, values: Tensor, bias: Tensor | None) -> None:
                 f"{name}: {found} is not allowed; the compressed storage computes on the CPU, inputs like weights"
                 f" ({values.dtype}); for other devices build the layer with storage='masked'"
             )
+
+
+def _contiguous(values: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """As kernels read them. Parameters are; what takes their place in `torch.func.functional_call` need not be."""
+    return values.contiguous(), None if bias is None else bias.contiguous()
 
 
 def _innermost(like: Tensor, shape: tuple[int, ...]) -> Tensor:

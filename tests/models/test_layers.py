@@ -117,6 +117,24 @@ def test_gradients_are_those_of_the_dense_layer_at_active_weights_and_zero_elsew
     assert torch.equal(layer.scatter(layer.gather(layer.parameter.grad)), layer.parameter.grad)
 
 
+@LAYERS
+def test_a_layer_whose_weights_are_frozen_hands_gradients_back(make: Make) -> None:
+    layer = make()
+    x, same = inputs(layer).requires_grad_(), inputs(layer).requires_grad_()
+    layer.requires_grad_(False)(x).square().sum().backward()
+    ordinary(layer, same, layer.to_dense()).square().sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, same.grad)
+
+
+@LAYERS
+def test_numbers_in_place_of_parameters_may_lie_apart(make: Make) -> None:
+    layer = make()
+    apart = {name: torch.stack([each.detach()] * 3, dim=-1)[..., 1] for name, each in layer.named_parameters()}
+    assert not any(each.is_contiguous() for each in apart.values())
+    torch.testing.assert_close(torch.func.functional_call(layer, apart, (inputs(layer),)), layer(inputs(layer)))
+
+
 @pytest.mark.parametrize("make", [linear, conv])
 def test_noise_outside_the_mask_never_shows(make: Make) -> None:
     layer = make(storage="masked")
