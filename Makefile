@@ -55,6 +55,7 @@ docker-check: ## build the image without an engine and run both services' comman
 
 bench: .venv/installed-dev ## training steps in every way there is, networks of a million neurons, the storages' crossover
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.steps
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.convolution_step
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.growth
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.rates
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.trials

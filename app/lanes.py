@@ -29,7 +29,7 @@ class Request:
 
 def serve(pipes: Sequence[Connection], data_dir: Path | None) -> None:
     """Trains until no lane is left."""
-    trials.single_thread()
+    trials.prepare_process()
     lanes = Lanes(pipes)
     while lanes.gather():
         together = lanes.take()

@@ -19,6 +19,7 @@ from app import run_log
 from app.line import GO_ON, LEAVE, Done, Epoch, Failed, Line, Stopped, be_killed_with, end_with, hear, say
 from app.run_files import RunFiles
 from app.usage import Meter
+from models.memory import release_memory
 from models.training import EpochReport
 from search import trials
 from search.points import Outcome
@@ -90,7 +91,7 @@ def _serve(
     be_killed_with(parent)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # both reach a whole group of processes; the supervisor decides
-    trials.single_thread()
+    trials.prepare_process()
     run_log.prepare()
     while True:
         spec, assignment, data_hash, files = hear(pipe)
@@ -107,6 +108,7 @@ def _train(
     data_hash: str,
     files: RunFiles | None,
 ) -> None:
+    release_memory()  # what the last run left is no part of this one's peak
     meter = Meter()
     try:
         left_at = files.checkpoint if files and files.epochs else None

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 
 import torch
 
+from models.memory import keep_memory
+
 torch.set_num_threads(1)
+keep_memory()  # as the product's trainings do: else any way may wait for new pages at each call, or not, as it happens
 
 Way = Callable[[], object]
 Times = dict[str, list[float]]

@@ -5,7 +5,6 @@ one million artificial neurons on commodity hardware"): 3312-N-N-N-5, Erdős–R
 are random numbers in the shape of their lung data: what is measured is time and memory, not learning.
 """
 
-import ctypes
 import resource
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from models.allocation import erdos_renyi_epsilon
 from models.data.samples import Samples, Split
 from models.layers import SparseLayer
 from models.leaks import refuse_leaks
+from models.memory import keep_memory
 from models.networks import MLP
 from models.recipe import Training
 from models.rewiring import SET, Moment, Rewiring
@@ -55,7 +55,8 @@ def epochs(
 
     From here on this process keeps the memory it has freed, and takes numbers below 1.2e-38 for 0.
     """
-    _keep_memory(4 * batch_size * max(width, FEATURES))
+    # What each step allocates; what a rewiring takes does return.
+    keep_memory(max(4 * batch_size * max(width, FEATURES) + 2**20, 2**25))
     # A saturated softmax leaves gradients that small, and processors take a hundred times as long for each.
     torch.set_flush_denormal(True)
     began = time.perf_counter()
@@ -92,18 +93,6 @@ def _rewire(
 def peak_memory() -> int:
     """Bytes of this process, its libraries included."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _keep_memory(largest: int) -> None:
-    """Freed memory would return to the system, and every step wait for new pages: a fifth of its time and more.
-
-    largest  bytes of what each step allocates; more at once, as a rewiring takes it, does return
-    """
-    trim_threshold, mmap_threshold = -1, -3
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):  # glibc's
-        library.mallopt(trim_threshold, 2**31 - 1)
-        library.mallopt(mmap_threshold, max(largest + 2**20, 2**25))
 
 
 def _samples(seed: int) -> Split:

@@ -13,6 +13,7 @@ from models import crossover, training
 from models.data.samples import Split
 from models.layers.initialisation import scale_for
 from models.measures import Trained
+from models.memory import keep_memory
 from models.recipe import Training
 from models.retraining import Retrained, start_retraining
 from models.rewiring import Static
@@ -63,9 +64,10 @@ def warm_up(crossover_file: Path | None = None) -> None:
     load_kernels()
 
 
-def single_thread() -> None:
-    """One thread for this process's trainings: workers share the cores as whole processes, one trial each."""
+def prepare_process() -> None:
+    """For trainings: one thread, as workers share the cores as whole processes, one trial each; memory that stays."""
     torch.set_num_threads(1)
+    keep_memory()
 
 
 def split(spec: JobSpec, assignment: Assignment, data_dir: Path | None, data_hash: str | None) -> Split:

@@ -21,9 +21,9 @@ def calibrate(state_dir: StateDir = STATE_DIR) -> None:
     Takes about a minute on a quiet machine. Without it they use numbers measured elsewhere.
     """
     from models import calibration
-    from search.trials import single_thread
+    from search.trials import prepare_process
 
-    single_thread()
+    prepare_process()
     file = state.crossover_file(state_dir)
     calibration.calibrate(typer.echo).write(file)
     typer.echo(f"kept in {file}")
@@ -42,9 +42,9 @@ def million(
     At --width 300000 there are 903,317 neurons and 16.7 million connections.
     """
     from models import million
-    from search.trials import single_thread
+    from search.trials import prepare_process
 
-    single_thread()
+    prepare_process()
     for found in million.epochs(width, epsilon, batch_size, epochs):
         if as_json:
             typer.echo(json.dumps(asdict(found)))

@@ -8,12 +8,21 @@ from torch.autograd.function import once_differentiable
 
 from models.kernels import conv, linear
 from models.kernels.structure import EVALUATION, TRAINING, Structure
+from models.kernels.vectors import LINE
 from models.layers.layout import Array, batch_innermost
+from models.memory import allocate
 
 CACHED = 2**21
 """Bytes of activations up to which the transposed structure pays; beyond, it costs more than it saves, and memory."""
 
 _USUAL_BATCH = 32
+
+_LARGE, _PAGE = 2**17, 4096  # bytes
+_APART = 3328
+"""Bytes, but for whole pages, from where what is read begins to where outputs do, if they are large. A processor takes
+a read from an address that is whole pages from an earlier write's for a read of that, at first, and lets it wait. A
+convolution writes a kilobyte at a time, and reads next from up to 768 bytes before where it will write next.
+"""
 
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None, None, None]
 Pair = tuple[int, int]
@@ -81,7 +90,7 @@ class _Multiplication(torch.autograd.Function):
         # A last, smaller batch is not worth a structure of its own.
         near = structure.width * max(len(x), _USUAL_BATCH) * x.itemsize <= CACHED
         if ctx.needs_input_grad[0]:
-            dx = _innermost(x, tuple(x.shape))
+            dx = _innermost(dy, tuple(x.shape))
         if ctx.needs_input_grad[1]:
             dvalues = torch.empty_like(values)
         if dx is not None and near:
@@ -125,7 +134,7 @@ class _Convolution(torch.autograd.Function):
             dvalues = torch.empty_like(values)
         if ctx.needs_input_grad[0]:
             there = structure.transposed
-            dx = _innermost(x, tuple(x.shape))
+            dx = _innermost(dy, tuple(x.shape))
             weights = there.starts, there.rows[:-1], there.order, _array(values)
             if dvalues is None:
                 conv.convolve_transposed(*weights, _array(dy), _array(dx), *geometry[1:])
@@ -154,13 +163,22 @@ def _contiguous(values: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | N
     return values.contiguous(), None if bias is None else bias.contiguous()
 
 
-def _innermost(like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Uninitialised [n, features, ...]. Strided at once: a view made in a function could not be changed in place."""
-    strides, step = [1], shape[0]
+def _innermost(source: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Uninitialised [n, features, ...], strided at once: a view made in a function could not be changed in place.
+
+    source  what it is computed from, whose reading should not wait for what is written here
+    """
+    strides, size = [1], shape[0]
     for side in reversed(shape[1:]):
-        strides.insert(1, step)
-        step *= side
-    return torch.empty_strided(shape, strides, dtype=like.dtype)
+        strides.insert(1, size)
+        size *= side
+    if size * source.itemsize < _LARGE:
+        return torch.empty_strided(shape, strides, dtype=source.dtype)
+    memory = allocate(size * source.itemsize + _PAGE)
+    # It begins where a cache line does, wherever the source does.
+    offset = (source.data_ptr() // LINE * LINE + _APART - memory.data_ptr()) % _PAGE
+    empty = torch.empty(0, dtype=source.dtype)
+    return empty.set_(memory.untyped_storage(), offset // source.itemsize, shape, strides)
 
 
 def _array(tensor: Tensor) -> Array:
