@@ -53,7 +53,7 @@ check: .venv/installed-dev ## ruff, mypy, import contracts
 docker-check: ## build the image without an engine and run both services' commands in it
 	docker/check.sh
 
-bench: .venv/installed-dev ## training steps in every way there is, networks of a million neurons, the storages' crossover
+bench: .venv/installed-dev ## training steps in every way there is, convolutions, a million neurons, the storages' crossover
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.steps
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.convolution_step
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.growth

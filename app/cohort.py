@@ -16,6 +16,7 @@ from pathlib import Path
 
 from app import lanes
 from app.line import STOP, Line, NoTrainer, be_killed_with
+from search import trials
 
 _FORK = multiprocessing.get_context("fork")
 
@@ -98,6 +99,7 @@ def _train(pipes: list[tuple[Connection, Connection]], data_dir: Path | None, pa
     be_killed_with(parent)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    trials.prepare_process()
     lanes.serve([theirs for _, theirs in pipes], data_dir)
 
 

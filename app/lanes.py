@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from app.line import GO_ON, STOP, Done, Epoch, Failed, Message, Stopped
+from models.memory import release_memory
 from models.training import EpochReport
-from search import cohorts, trials
+from search import cohorts
 from search.points import Assignment, Outcome
 from search.spec import JobSpec, parse
 
@@ -29,7 +30,6 @@ class Request:
 
 def serve(pipes: Sequence[Connection], data_dir: Path | None) -> None:
     """Trains until no lane is left."""
-    trials.prepare_process()
     lanes = Lanes(pipes)
     while lanes.gather():
         together = lanes.take()
@@ -39,6 +39,7 @@ def serve(pipes: Sequence[Connection], data_dir: Path | None) -> None:
         except Exception as error:  # noqa: BLE001
             for pipe in together:
                 lanes.end(pipe, _failed(error))
+        release_memory()
 
 
 class Lanes:

@@ -97,6 +97,7 @@ def _serve(
         spec, assignment, data_hash, files = hear(pipe)
         with run_log.written_to(files):
             _train(pipe, begin, spec, assignment, data_dir, data_hash, files)
+        release_memory()  # nobody's while there is no run, and no part of the next one's peak
 
 
 def _train(
@@ -108,7 +109,6 @@ def _train(
     data_hash: str,
     files: RunFiles | None,
 ) -> None:
-    release_memory()  # what the last run left is no part of this one's peak
     meter = Meter()
     try:
         left_at = files.checkpoint if files and files.epochs else None

@@ -17,11 +17,16 @@ CACHED = 2**21
 
 _USUAL_BATCH = 32
 
-_LARGE, _PAGE = 2**17, 4096  # bytes
+_PAGE = 4096  # bytes
+_LARGE = 2**17
+"""Bytes from which on it matters where outputs lie; for smaller ones, asking for it takes longer than it saves."""
+
 _APART = 3328
-"""Bytes, but for whole pages, from where what is read begins to where outputs do, if they are large. A processor takes
-a read from an address that is whole pages from an earlier write's for a read of that, at first, and lets it wait. A
-convolution writes a kilobyte at a time, and reads next from up to 768 bytes before where it will write next.
+"""Large outputs begin so many bytes after what they are computed from, modulo a page; that is, 768 before.
+
+A processor takes a read from an address that is whole pages from that of an earlier write for a read of what was
+written, at first, and lets it wait. Where a convolution reads in place (float32, batch 64), it writes a kilobyte at a
+time and next reads from up to 768 bytes before the following one.
 """
 
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None, None, None]

@@ -3,9 +3,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+import torch
 from by_hand import problem, spec
 
 from app.line import Died, Done, Epoch, Failed
@@ -142,3 +143,22 @@ def test_none_outlives_a_supervisor_that_was_killed() -> None:
     # The trainer has the same pipe as its output: reading that to its end waits until both are gone.
     child = subprocess.run([sys.executable, "-c", ORPHAN], env=environment, capture_output=True, timeout=PATIENCE)
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
+
+
+def test_what_a_run_left_is_no_part_of_the_next_ones_peak() -> None:
+    size, pieces = 2**22, 64
+
+    def waste(spec: Any, assignment: Any, data_dir: Any, data_hash: Any, left_at: Any) -> NoReturn:
+        kept = [torch.ones(size // 4) for _ in range(pieces if spec["large"] else 1)]
+        raise ValueError(len(kept))
+
+    trainer = Trainer(None, waste)
+    peaks = []
+    for large in (True, False):
+        trainer.train({"large": large}, {}, "")
+        message = trainer.receive(PATIENCE)
+        assert isinstance(message, Failed)
+        assert message.used is not None
+        peaks.append(message.used.peak_bytes or 0)
+    trainer.kill()
+    assert peaks[0] - peaks[1] > 0.8 * size * pieces
